@@ -1,0 +1,104 @@
+"""What the commands share: exit codes, one-line errors, tables and progress bars. Output goes to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ddtasnet_edge import files
+from ddtasnet_edge.errors import EdgeError
+
+T = TypeVar("T")
+
+EXIT_OK, EXIT_GATE_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_INTERRUPTED = 130
+
+# A progress bar appears on work that has run this long, in seconds.
+PROGRESS_AFTER = 2.0
+
+
+def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """An argument parser with the options that all commands have: --json, --quiet, --debug, --version."""
+    from ddtasnet_edge import __version__
+
+    made = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--json", metavar="FILE", help="write the report as JSON to FILE, or to stdout with -")
+    made.add_argument("--quiet", action="store_true", help="no progress, no tables; errors and results only")
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    made.add_argument("--version", action="version", version=f"{prog} {__version__}")
+    return made
+
+
+def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run a command's action and turn errors into one line and an exit code."""
+    try:
+        return action(arguments)
+    except EdgeError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written was kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_OK
+
+
+def say(message: str, quiet: bool = False) -> None:
+    """A line for a person, on stderr."""
+    if not quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> None:
+    """A table on stdout; the first column is left-aligned, the others right-aligned. Never wraps or cuts a cell."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console()
+    needed = console.measure(table).maximum
+    Console(width=max(console.width, needed)).print(table)
+
+
+def write_json(destination: str, values: Any) -> None:
+    """A report as JSON: to a file, whole or not at all, or to stdout when `destination` is '-'."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    if destination == "-":
+        print(text)
+    else:
+        files.write_text(Path(destination), text + "\n")
+
+
+def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = False) -> Iterator[T]:
+    """Pass `items` through with a progress bar on stderr once the work takes over two seconds; none off a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    started = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, visible=False)
+        for item in items:
+            yield item
+            bar.update(task, advance=1, visible=time.monotonic() - started > PROGRESS_AFTER)

@@ -1,0 +1,82 @@
+"""Files that are either whole or not there: written beside their place and renamed at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ddtasnet_edge.errors import EdgeError
+
+
+@contextmanager
+def writing_folder(target: Path, *, replace: bool) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its name when the block ends without an error.
+
+    On an error or Ctrl-C the temporary folder is removed and `target` is as it was. Raises EdgeError when
+    `target` exists and `replace` is false, or when the place cannot be written.
+    """
+    if target.exists() and not replace:
+        raise EdgeError(f"{target} exists already; choose another --out or replace it with --force")
+    with _writable(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with _writable(target):
+            yield temporary
+            os.chmod(temporary, 0o755)
+            _swap_into_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with _writable(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _swap_into_place(temporary: Path, target: Path) -> None:
+    """Rename, keeping an old target until the new one is there."""
+    if not target.exists():
+        os.replace(temporary, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    os.replace(target, old / target.name)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        os.replace(old / target.name, target)
+        raise
+    finally:
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise EdgeError(f"cannot write {target}: {reason}; free space or choose another --out") from error
