@@ -1,0 +1,1 @@
+"""Per-hop timing of bundles on this machine, each beside the memory-bandwidth floor and the facts it depends on."""

@@ -60,16 +60,16 @@ class SkipAttention(StreamBlock):
         keys, values, valid = keys[:, :reach], values[:, :reach], valid[:, :reach]
         offset = torch.arange(reach, device=query.device) - torch.arange(queries, device=query.device)[:, None]
         inside = ((offset >= 0) & (offset < self.frames)).to(query.dtype)
-        scores = query @ keys.transpose(1, 2) / math.sqrt(self.units)
+        scores = torch.bmm(query, keys.transpose(1, 2)) / math.sqrt(self.units)
         scores = scores + (1.0 - inside * valid[:, None]) * MASKED_SCORE
-        return F.softmax(scores, dim=-1) @ values
+        return torch.bmm(F.softmax(scores, dim=-1), values)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         query, key, value = self.query_key_value(x).unsqueeze(1).chunk(3, dim=-1)
         keys = torch.cat([state["keys"], key], dim=1)
         values = torch.cat([state["values"], value], dim=1)
         valid = torch.cat([state["valid"], torch.ones_like(state["valid"][:, :1])], dim=1)
-        scores = query @ keys.transpose(1, 2) / math.sqrt(self.units)
+        scores = torch.bmm(query, keys.transpose(1, 2)) / math.sqrt(self.units)
         scores = scores + ((1.0 - valid) * MASKED_SCORE).unsqueeze(1)
-        attended = (F.softmax(scores, dim=-1) @ values).squeeze(1)
+        attended = torch.bmm(F.softmax(scores, dim=-1), values).squeeze(1)
         return x + attended, {"keys": keys[:, 1:], "values": values[:, 1:], "valid": valid[:, 1:]}

@@ -38,7 +38,10 @@ class CBAM(StreamBlock):
         }
 
     def _channel_gate(self, mean: Tensor) -> Tensor:
-        return torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+        # The extra axis changes nothing but the pattern linear-relu-linear: OpenVINO 2026.4 fuses it and crashes
+        # on more than one row when it runs with one thread in float32.
+        hidden = F.relu(self.squeeze(mean).unsqueeze(1)).squeeze(1)
+        return torch.sigmoid(self.excite(hidden))
 
     def _new_frame_weight(self, age: Tensor) -> Tensor:
         return (1.0 / (age + 1.0)).clamp(min=self.pooling_rate)

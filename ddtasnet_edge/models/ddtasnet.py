@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -122,7 +123,7 @@ class DDTasNet(StreamBlock):
             block = getattr(self, name)
             y, block_state = getattr(block, face)(x, pick(name, state))
             new_state.update(nest(name, block_state))
-            return torch.as_tensor(y)
+            return cast(Tensor, y)
 
         frames = run("mix", hops)
         basis, norm = self.time_encoder(frames)

@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Power of a bin that counts as empty. With the orthonormal DFT a full-scale sine has power of about 75, and
-# float32 rounding leaves about 1e-13; 1e-9 is -109 dB.
-POWER_FLOOR = 1e-9
+# Power at which a bin counts as empty, relative to its whole frame. Rounding errors of a float32 DFT lie about
+# 140 dB below the frame, so at -70 dB a phase is still known to 1e-3 radians; far below it is noise.
+RELATIVE_FLOOR = 1e-7
+# Power at which a bin counts as empty in absolute terms: -100 dB of a full-scale sine (about 75 in this scaling).
+POWER_FLOOR = 1e-8
 # Inside the root of the magnitude: keeps the gradient finite and zero at zero.
 TINY_POWER = 1e-18
 # Radians before the cut over which the phase feature fades: slope pi / 0.1 instead of a jump of 2 pi.
@@ -106,7 +108,9 @@ def safe_atan2(imaginary: Tensor, real: Tensor, power: Tensor) -> Tensor:
 
 
 def _presence(power: Tensor) -> Tensor:
-    return power / (power + POWER_FLOOR)
+    """Near 1 for a bin that carries signal, near 0 for one that carries rounding noise."""
+    frame = power.sum(dim=-1, keepdim=True)
+    return power / (power + RELATIVE_FLOOR * frame + POWER_FLOOR)
 
 
 def _distance_from_cut(phase: Tensor) -> Tensor:

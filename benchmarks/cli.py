@@ -1,0 +1,87 @@
+"""`ddtasnet-bench`: per-hop times of bundles, beside the facts that explain them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddtasnet_edge import api, console
+from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
+from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND
+from ddtasnet_edge.benchmarks.suite import Options, run_suite
+from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
+from ddtasnet_edge.errors import ConfigError
+
+DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_RECIPE = "small", "tflite", "static_wi8_ai8"
+DEFAULT_FOLDER = Path("build")
+
+EXAMPLES = """\
+  ddtasnet-bench                                     # builds and measures the default bundle
+  ddtasnet-bench build/*.edge                        # one table; add a torch bundle for the column "x torch"
+  ddtasnet-bench build/small-tflite-static_wi8_ai8.edge --paced --json paced.json
+  ddtasnet-bench build/base-*.edge --hops 10000 --threads 2
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 measured, 1 the default bundle failed its parity, 2 usage or input."""
+    defaults = Options()
+    parser = console.parser("ddtasnet-bench", "Measure how long bundles take per hop on this machine.", EXAMPLES)
+    parser.add_argument("bundles", metavar="BUNDLE", nargs="*", type=Path, help="bundle folders (default: build one)")
+    parser.add_argument(
+        "--device",
+        default=defaults.device,
+        metavar="NAME",
+        help=f"%(default)s (default), or on that very device: {', '.join(PI_MODELS)}",
+    )
+    parser.add_argument(
+        "--hops", type=_positive_int, default=defaults.hops, metavar="N", help="hops per bundle (default %(default)s)"
+    )
+    parser.add_argument("--paced", action="store_true", help="start hops on the hop clock instead of back-to-back")
+    parser.add_argument(
+        "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
+    )
+    return console.run_command(_bench, parser.parse_args(argv))
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    check_device(arguments.device)
+    _check_threads(arguments.threads)
+    # All bundles are read before the first is measured: a wrong path must not cost the figures of the others.
+    bundles = [read_bundle(path) for path in arguments.bundles] or [_default_bundle(arguments.quiet)]
+    options = Options(arguments.hops, arguments.threads, arguments.paced, arguments.device)
+    report = run_suite(bundles, options, quiet=arguments.quiet)
+    if not arguments.quiet and arguments.json != "-":
+        console.print_table(f"Time per hop, {report.mode}", COLUMNS, report.rows())
+        print(LEGEND, *report.notes(), sep="\n")
+    if arguments.json:
+        console.write_json(arguments.json, report.to_dict())
+    return console.EXIT_OK
+
+
+def _default_bundle(quiet: bool) -> Bundle:
+    path = DEFAULT_FOLDER / bundle_name(DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_RECIPE)
+    if path.exists():
+        console.say(f"no bundle given; measuring {path}", quiet)
+    else:
+        console.say(f"no bundle given; building {path}", quiet)
+        path = api.compile(DEFAULT_MODEL, target=DEFAULT_TARGET, recipe=DEFAULT_RECIPE, out=DEFAULT_FOLDER)
+    return read_bundle(path)
+
+
+def _check_threads(threads: int) -> None:
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        raise ConfigError(f"--threads is {threads}, this machine has {cores} logical cores; give at most that many")
+
+
+def _positive_int(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return number

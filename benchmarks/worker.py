@@ -1,0 +1,120 @@
+"""One round of one bundle in a fresh process, so that load time and peak memory belong to that bundle alone.
+
+`python -m ddtasnet_edge.benchmarks.worker JOB` takes a Job as JSON and, on stdin, the hops to feed as `to_npy` writes
+them; it prints a Round as the last line of stdout.
+On an error it prints one line on stderr and exits with the code of that error.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
+from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops
+from ddtasnet_edge.errors import EdgeError
+from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.session import Session
+from ddtasnet_edge.spec import FloatArray
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to measure. hops: how many to time, in a row; weight_bytes: read per hop."""
+
+    bundle: str
+    hops: int
+    warmup: int
+    threads: int
+    paced: bool
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one process measured.
+
+    load_us counts from the path to an open session: reading and checking the bundle and importing its runtime are
+    part of it. first_stems_us counts from the same start to the end of the first step. bandwidth is the read
+    bandwidth in bytes per second.
+    """
+
+    runtime: str
+    hop_times: HopTimes
+    load_us: float
+    first_stems_us: float
+    peak_rss_bytes: int | None
+    bandwidth: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Round:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+        times = values["hop_times"]
+        return cls(**{**values, "hop_times": HopTimes(**{**times, "times_us": tuple(times["times_us"])})})
+
+
+def to_npy(hops: FloatArray) -> bytes:
+    """An array as the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, hops, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def measure_round(job: Job, hops: FloatArray, opener: Callable[[str, int], Session]) -> Round:
+    """Open the bundle, time its hops, then measure the read bandwidth in what is now an otherwise idle process.
+
+    hops: float32 [n, channels, hop], repeated as often as needed. opener: (path, threads) to an open session.
+    """
+    started = time.perf_counter_ns()
+    with opener(job.bundle, job.threads) as session:
+        opened = time.perf_counter_ns()
+        session.step(hops[0])
+        first = time.perf_counter_ns()
+        session.reset()
+        hop_times = measure_hops(session, hops, job.hops, warmup=job.warmup, paced=job.paced)
+        runtime = session.runtime
+    return Round(
+        runtime=runtime,
+        hop_times=hop_times,
+        load_us=(opened - started) / 1000,
+        first_stems_us=(first - started) / 1000,
+        peak_rss_bytes=peak_rss(),
+        bandwidth=read_bandwidth(job.weight_bytes),
+    )
+
+
+def peak_rss(status: Path = Path("/proc/self/status")) -> int | None:
+    """Largest resident memory of this process in bytes; None where the system does not tell.
+
+    Not getrusage: Linux lets a child start from its parent's ru_maxrss, so after a compile in the same command
+    every bundle would show the memory of the compiler.
+    """
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def main() -> int:
+    """Run the job of the command line on the hops of stdin."""
+    job = Job(**json.loads(sys.argv[1]))
+    hops = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
+    try:
+        result = measure_round(job, hops, open_session)
+    except EdgeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(asdict(result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Target `onnx`: torch.export -> ONNX -> onnxsim -> matrix products that quantize well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxscript.optimizer
+import onnxsim
+import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from ddtasnet_edge.errors import ExportError
+from ddtasnet_edge.export.facts import GraphFacts, MatrixProduct, TensorFacts
+from ddtasnet_edge.export.layers import Layers
+from ddtasnet_edge.export.trace import converter_output_captured, example_inputs, output_nodes, trace_step
+from ddtasnet_edge.models.ddtasnet import DDTasNet
+
+FILES = ("model.onnx",)
+
+OPSET = 20
+# Domains whose operators every ONNX Runtime build has; its own quantized kernels are in com.microsoft.
+STANDARD_DOMAINS = ("", "ai.onnx", "com.microsoft")
+PRODUCT_OPS = ("MatMul", "Gemm", "MatMulInteger")
+
+
+def export_graph(model: DDTasNet, folder: Path) -> None:
+    """Write `model.onnx`, opset 20, simplified and checked."""
+    with converter_output_captured("torch.onnx.export"):
+        program = trace_step(model)
+        exported = torch.onnx.export(
+            program,
+            (),
+            kwargs=example_inputs(model),
+            output_names=list(output_nodes(program)),
+            opset_version=OPSET,
+            dynamo=True,
+            # The full optimizer also rewrites patterns, and takes constants below 1e-8 for zero in them; ours are
+            # the floors that keep silence from becoming NaN. Folding alone is safe.
+            optimize=False,
+            verbose=False,
+        )
+        assert exported is not None, "torch.onnx.export with dynamo=True returns a program"
+        onnxscript.optimizer.fold_constants(exported.model)
+        onnxscript.optimizer.remove_unused_nodes(exported.model)
+        graph = exported.model_proto
+    with converter_output_captured("onnxsim"):
+        graph, simplified = onnxsim.simplify(graph)
+    if not simplified:
+        raise ExportError("onnxsim could not validate the simplified graph against the original")
+    # Left over from the exporter and stale after the passes: they break shape inference in the quantizer.
+    del graph.graph.value_info[:]
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, folder / FILES[0])
+
+
+def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
+    """Facts of `model.onnx`."""
+    model = onnx.load(folder / FILES[0])
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = []
+    for node in model.graph.node:
+        if node.op_type in PRODUCT_OPS:
+            weight = _constant_behind(node.input[1], model, constants)
+            if weight is not None:
+                array = numpy_helper.to_array(weight)
+                products.append(MatrixProduct(node.name, layers.name_of(array), array.shape, array.dtype.name))
+    return GraphFacts(
+        inputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.input},
+        outputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.output},
+        ops=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
+        custom_ops=tuple(sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in STANDARD_DOMAINS})),
+        products=tuple(products),
+        weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer),
+    )
+
+
+def _constant_behind(name: str, model: ModelProto, constants: dict[str, TensorProto]) -> TensorProto | None:
+    """The constant that feeds an input, directly or through a DequantizeLinear."""
+    if name in constants:
+        return constants[name]
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and name in node.output:
+            return constants.get(node.input[0])
+    return None
+
+
+def _tensor_facts(tensor: onnx.ValueInfoProto) -> TensorFacts:
+    kind = tensor.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim)
+    return TensorFacts(shape, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)).name)
+
+
+def embed_metadata(folder: Path, metadata: dict[str, str]) -> None:
+    """Add key-value pairs to the model's metadata_props."""
+    model = onnx.load(folder / FILES[0])
+    helper.set_model_props(model, metadata)
+    onnx.save(model, folder / FILES[0])

@@ -1,0 +1,100 @@
+"""Target `tflite`: litert-torch with keyword inputs and dictionary outputs, whose names become the signature."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.tools import flatbuffer_utils
+
+from ddtasnet_edge.export.facts import GraphFacts, MatrixProduct, TensorFacts
+from ddtasnet_edge.export.layers import Layers
+from ddtasnet_edge.export.trace import converter_output_captured, example_inputs
+from ddtasnet_edge.models.ddtasnet import DDTasNet
+from ddtasnet_edge.step import StepGraph
+
+FILES = ("model.tflite",)
+
+
+def export_graph(model: DDTasNet, folder: Path) -> None:
+    """Write `model.tflite`."""
+    with converter_output_captured("litert-torch"):
+        import litert_torch
+
+        converted = litert_torch.convert(StepGraph(model).eval(), sample_kwargs=example_inputs(model))
+        converted.export(str(folder / FILES[0]))
+
+
+def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
+    """Facts of `model.tflite`. A product is named by the tensor it writes, as ai-edge-quantizer names it."""
+    path = folder / FILES[0]
+    signature = _signature(path)
+    model = flatbuffer_utils.read_model(str(path))
+    graph = model.subgraphs[0]
+    ops = [_op_name(model, op) for op in graph.operators]
+    products = []
+    for op, name in zip(graph.operators, ops, strict=True):
+        if name == "FULLY_CONNECTED":
+            weight = _constant(model, graph.tensors[op.inputs[1]])
+            if weight is not None:
+                output = graph.tensors[op.outputs[0]].name.decode()
+                products.append(MatrixProduct(output, layers.name_of(weight), weight.shape, weight.dtype.name))
+    return GraphFacts(
+        inputs={name: _tensor_facts(detail) for name, detail in signature.get_input_details().items()},
+        outputs={name: _tensor_facts(detail) for name, detail in signature.get_output_details().items()},
+        ops=dict(sorted(Counter(ops).items())),
+        custom_ops=tuple(sorted({name for name in ops if name.startswith("CUSTOM")})),
+        products=tuple(products),
+        weight_bytes=sum(len(buffer.data) for buffer in _constant_buffers(model)),
+    )
+
+
+def _signature(path: Path) -> Any:
+    interpreter = Interpreter(
+        model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    return interpreter.get_signature_runner()
+
+
+def _op_name(model: Any, op: Any) -> str:
+    code = model.operatorCodes[op.opcodeIndex]
+    if code.builtinCode == schema.BuiltinOperator.CUSTOM:
+        return f"CUSTOM:{code.customCode.decode()}"
+    return str(flatbuffer_utils.opcode_to_name(model, op.opcodeIndex))
+
+
+def _constant(model: Any, tensor: Any) -> np.ndarray[Any, Any] | None:
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0:
+        return None
+    dtypes = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
+    return np.frombuffer(bytes(data), dtype=dtypes[tensor.type]).reshape(tuple(tensor.shape))
+
+
+def _constant_buffers(model: Any) -> list[Any]:
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    return [model.buffers[index] for index in sorted(used) if model.buffers[index].data is not None]
+
+
+def _tensor_facts(detail: dict[str, Any]) -> TensorFacts:
+    signature = detail.get("shape_signature", detail["shape"])
+    shape = tuple("?" if size < 0 else int(size) for size in signature)
+    return TensorFacts(shape, np.dtype(detail["dtype"]).name)
+
+
+def embed_metadata(folder: Path, metadata: dict[str, str]) -> None:
+    """Add one metadata buffer per key."""
+    path = folder / FILES[0]
+    model = flatbuffer_utils.read_model(str(path))
+    model.metadata = model.metadata or []
+    for key, value in metadata.items():
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        buffer.data = np.frombuffer(value.encode(), dtype=np.uint8)
+        entry.name, entry.buffer = key.encode(), len(model.buffers)
+        model.buffers.append(buffer)
+        model.metadata.append(entry)
+    flatbuffer_utils.write_model(model, str(path))

@@ -1,0 +1,83 @@
+"""LiteRT (or, where it has no wheel, tflite-runtime): one interpreter, its tensors written and read in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.errors import BundleError
+from ddtasnet_edge.runtimes.graph_io import check_tensors
+from ddtasnet_edge.session import Session
+from ddtasnet_edge.spec import MIX, STEMS, FloatArray, slot_tensor_names
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+try:
+    import ai_edge_litert as _package
+    from ai_edge_litert.interpreter import Interpreter
+
+    RUNTIME = f"ai-edge-litert {_package.__version__}"
+except ImportError:
+    import tflite_runtime as _package
+    from tflite_runtime.interpreter import Interpreter
+
+    RUNTIME = f"tflite-runtime {_package.__version__}"
+
+View = Callable[[], Any]
+
+
+class TFLiteSession(Session):
+    """A bundle of target `tflite` with the XNNPACK kernels of the interpreter.
+
+    The interpreter forbids holding a view of its tensors while it runs, so views are taken per hop; the state
+    is copied from the output tensors to the input tensors without passing through other memory.
+    """
+
+    runtime = RUNTIME
+
+    def __init__(self, bundle: Bundle, num_threads: int = 1) -> None:
+        super().__init__(bundle.manifest.spec)
+        try:
+            self._interpreter = Interpreter(model_path=str(bundle.graph_path), num_threads=num_threads)
+            self._interpreter.allocate_tensors()
+            signature = self._interpreter.get_signature_runner()
+        except (ValueError, RuntimeError) as error:
+            line = str(error).strip().splitlines()[0]
+            raise BundleError(f"{self.runtime} cannot load {bundle.graph_path}: {line}") from error
+        inputs, outputs = signature.get_input_details(), signature.get_output_details()
+        check_tensors(bundle, _shapes(inputs), _shapes(outputs))
+        tensor = self._interpreter.tensor
+        self._mix: View = tensor(inputs[MIX]["index"])
+        self._stems: View = tensor(outputs[STEMS]["index"])
+        names = {slot.name: slot_tensor_names(slot.name) for slot in self.spec.slots}
+        self._state_in: dict[str, View] = {slot: tensor(inputs[name]["index"]) for slot, (name, _) in names.items()}
+        self._state_out: dict[str, View] = {slot: tensor(outputs[name]["index"]) for slot, (_, name) in names.items()}
+        self._result = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
+        self._write_state(self.spec.initial_state())
+
+    def _run(self, hop: FloatArray) -> FloatArray:
+        self._mix()[0] = hop
+        self._interpreter.invoke()
+        np.copyto(self._result, self._stems()[0])
+        for slot, state_in in self._state_in.items():
+            np.copyto(state_in(), self._state_out[slot]())
+        return self._result
+
+    def _read_state(self) -> Mapping[str, FloatArray]:
+        # Copies: a view that outlives this call would make the next invoke fail.
+        return {slot: np.array(state_in()) for slot, state_in in self._state_in.items()}
+
+    def _write_state(self, state: Mapping[str, FloatArray]) -> None:
+        for slot, state_in in self._state_in.items():
+            np.copyto(state_in(), state[slot])
+
+    def _close(self) -> None:
+        del self._mix, self._stems, self._state_in, self._state_out, self._interpreter
+
+
+def _shapes(details: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(int(size) for size in detail["shape"]) for name, detail in details.items()}

@@ -1,0 +1,58 @@
+"""The reference: the PyTorch step itself, run eagerly. The only file here that needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.models.checkpoint import load_checkpoint
+from ddtasnet_edge.models.ddtasnet import DDTasNet
+from ddtasnet_edge.runtimes.graph_io import check_tensors
+from ddtasnet_edge.session import Session
+from ddtasnet_edge.spec import FloatArray
+
+
+class TorchSession(Session):
+    """A bundle of target `torch`, whose graph file is the checkpoint; or a model in memory, see `from_model`.
+
+    PyTorch has one thread count for the whole process; opening a session sets it.
+    """
+
+    runtime = f"torch {torch.__version__}"
+
+    def __init__(self, bundle: Bundle, num_threads: int = 1) -> None:
+        model = load_checkpoint(bundle.graph_path)
+        check_tensors(bundle, model.spec().input_shapes(), model.spec().output_shapes())
+        self._start(model, num_threads)
+
+    @classmethod
+    def from_model(cls, model: DDTasNet, num_threads: int = 1) -> TorchSession:
+        """A session on a model in memory: what parity compares every other session with."""
+        session = cls.__new__(cls)
+        session._start(model, num_threads)
+        return session
+
+    def _start(self, model: DDTasNet, num_threads: int) -> None:
+        super().__init__(model.spec())
+        torch.set_num_threads(num_threads)
+        self._model = model.eval()
+        self._state = {name: torch.from_numpy(value) for name, value in self.spec.initial_state().items()}
+        self._stems = np.empty(self.spec.stems_shape, dtype=np.float32)
+
+    @torch.inference_mode()
+    def _run(self, hop: FloatArray) -> FloatArray:
+        stems, self._state = self._model.step(torch.from_numpy(hop)[None], self._state)
+        np.copyto(self._stems, stems.numpy())
+        return self._stems[0]
+
+    def _read_state(self) -> Mapping[str, FloatArray]:
+        return {name: value.numpy() for name, value in self._state.items()}
+
+    def _write_state(self, state: Mapping[str, FloatArray]) -> None:
+        self._state = {slot.name: torch.from_numpy(state[slot.name].copy()) for slot in self.spec.slots}
+
+    def _close(self) -> None:
+        del self._model, self._state
