@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
@@ -31,6 +32,7 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
         ranges = _calibrate(path, manager, feeds) if feeds is not None else None
         quantized = quantizer.quantize(ranges, enable_progress_report=False)
     path.write_bytes(quantized.quantized_model)
+    _restore_outputs(path)
 
 
 def _recipe_manager(recipe: Recipe, products: Sequence[MatrixProduct]) -> RecipeManager:
@@ -52,3 +54,14 @@ def _calibrate(path: Path, manager: RecipeManager, feeds: Feeds) -> Any:
     calibrator = Calibrator(str(path), num_threads=1, qsv_update_func=min_max_update)
     calibrator.calibrate({SIGNATURE: feeds}, manager)
     return calibrator.get_model_qsvs()
+
+
+def _restore_outputs(path: Path) -> None:
+    """Make the graph outputs those of the signature again.
+
+    Where a state slot also feeds a quantized product, ai-edge-quantizer 0.10 hands out the INT8 copy made for
+    that product and leaves the float tensor, to which the signature still points, unallocated.
+    """
+    model = flatbuffer_utils.read_model(str(path))
+    model.subgraphs[0].outputs = [output.tensorIndex for output in model.signatureDefs[0].outputs]
+    flatbuffer_utils.write_model(model, str(path))

@@ -1,0 +1,52 @@
+# The two commands of this project, both from nothing but Python >= 3.10 with venv, make and a C compiler:
+#   make demo   exports an INT8 bundle, verifies it, measures it and separates a piece of music with it
+#   make test   checks style, types and behaviour
+# Their environments are kept in .venv and .venv-tflite-runtime and follow pyproject.toml and constraints.txt.
+
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+# tflite-runtime 2.14 has wheels for CPython 3.9 to 3.11 and needs numpy 1, hence an environment of its own.
+OLD_VENV := .venv-tflite-runtime
+OLD_PYTHON := $(OLD_VENV)/bin/python
+
+BUNDLE := build/small-tflite-static_wi8_ai8.edge
+# The default clip: a MUSDB18 excerpt inside the stempeg package.
+FIND_SONG := import importlib.util as u, pathlib; \
+	print(next(pathlib.Path(u.find_spec("stempeg").origin).parent.glob("data/*.stem.mp4")))
+
+.PHONY: demo test
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	@echo; echo "== 1 of 3: export to TFLite, quantize to INT8, verify against PyTorch"
+	$(BIN)/ddtasnet-export --target tflite --int8 --force
+	@echo; echo "== 2 of 3: time every hop on this machine"
+	$(BIN)/ddtasnet-bench $(BUNDLE)
+	@echo; echo "== 3 of 3: separate a real piece of music, hop by hop"
+	$(BIN)/ddtasnet-run $(BUNDLE) "$$($(BIN)/python -c '$(FIND_SONG)')" --out separated --force
+
+test: $(VENV)/.installed $(OLD_VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	DDTASNET_TFLITE_RUNTIME_PYTHON="$$(ls $(OLD_PYTHON) 2>/dev/null)" $(BIN)/pytest
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(OLD_VENV)/.installed: pyproject.toml constraints.txt
+	mkdir -p $(OLD_VENV)
+	if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+		grep -v '^numpy==' constraints.txt > $(OLD_VENV)/constraints.txt && \
+		$(PYTHON) -m venv $(OLD_VENV) && \
+		$(OLD_PYTHON) -m pip install --quiet --upgrade pip && \
+		$(OLD_PYTHON) -m pip install --quiet -c $(OLD_VENV)/constraints.txt -e . tflite-runtime==2.14.0 'numpy<2'; \
+	else \
+		echo "tflite-runtime 2.14 has no wheel for this Python: its tests are skipped"; \
+	fi
+	touch $@
