@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import GateError
+
 if TYPE_CHECKING:
     from ddtasnet_edge.stream import StreamRunner
 
@@ -23,9 +26,13 @@ def compile(
     (.json). Returns the path of the bundle. Raises GateError when parity misses a threshold (the bundle stays,
     marked failed) and other EdgeErrors on bad input.
     """
-    from ddtasnet_edge.compiler import compile_bundle
+    require(("torch", "safetensors"), "compiling", "export")
+    from ddtasnet_edge.compiler import Compiler
 
-    return compile_bundle(model, target, recipe, Path(out), force=force).path
+    bundle, report = Compiler(model).compile(target, recipe, Path(out), force=force)
+    if not report.passed:
+        raise GateError(f"{bundle.path} missed its parity thresholds: {'; '.join(report.failures)}")
+    return bundle.path
 
 
 def load(bundle: str | Path, num_threads: int = 1) -> StreamRunner:

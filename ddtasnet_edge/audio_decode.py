@@ -91,9 +91,9 @@ def _opened(path: Path, index: int) -> Iterator[tuple[InputContainer, AudioStrea
     import av
 
     try:
-        # The prefix and the whitelist keep ffmpeg from taking a name or a playlist for an address to fetch.
-        options = {"protocol_whitelist": "file"}
-        with av.open(f"file:{path}", container_options=options, metadata_errors="ignore") as container:
+        # The prefix keeps ffmpeg from taking a name such as "http:song.wav" for an address; from a file, it also
+        # refuses playlists that point to one.
+        with av.open(f"file:{path}", metadata_errors="ignore") as container:
             streams = container.streams.audio
             if index >= len(streams):
                 raise AudioError(f"{path} has {len(streams)} audio streams, at least {index + 1} expected")
@@ -150,6 +150,7 @@ def _to_float(frame: AudioFrame) -> FloatArray:
 def _check_riff_size(path: Path) -> None:
     """ffmpeg reads a cut wav without complaint, so the size in its header is compared here."""
     with path.open("rb") as file:
-        declared = 8 + int.from_bytes(file.read(8)[4:], "little")
+        # Counted from behind itself, that is from byte 8; some programs count from byte 0, so 8 bytes may be missing.
+        declared = int.from_bytes(file.read(8)[4:], "little")
     if path.stat().st_size < declared < _UNKNOWN_RIFF_SIZE:
-        raise AudioError(f"{path} has {path.stat().st_size} bytes, declares {declared}; copy it again")
+        raise AudioError(f"{path} has {path.stat().st_size} bytes, declares {declared + 8}; copy it again")

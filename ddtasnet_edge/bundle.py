@@ -161,4 +161,6 @@ def _check_file(path: Path, record: FileRecord) -> None:
         raise BundleError(f"{path} has {path.stat().st_size} bytes, the manifest says {record.size}; copy it again")
     digest = files.sha256_of(path)
     if digest != record.sha256:
-        raise BundleError(f"{path} has sha256 {digest[:12]}..., the manifest says {record.sha256[:12]}...; copy it again")
+        raise BundleError(
+            f"{path} has sha256 {digest[:12]}..., the manifest says {record.sha256[:12]}...; copy it again"
+        )

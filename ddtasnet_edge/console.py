@@ -74,9 +74,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console = Console()
-    needed = console.measure(table).maximum
-    Console(width=max(console.width, needed)).print(table)
+    # Cells are data, not markup, and a table in a pipe or a narrow terminal stays whole.
+    needed = Console(width=10_000, markup=False).measure(table).maximum
+    Console(width=max(Console().width, needed), markup=False).print(table)
 
 
 def write_json(destination: str, values: Any) -> None:

@@ -20,8 +20,7 @@ def writing_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     On an error or Ctrl-C the temporary folder is removed and `target` is as it was. Raises EdgeError when
     `target` exists and `replace` is false, or when the place cannot be written.
     """
-    if target.exists() and not replace:
-        raise EdgeError(f"{target} exists already; choose another --out or replace it with --force")
+    require_absent(target, replace=replace)
     with _writable(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -32,6 +31,12 @@ def writing_folder(target: Path, *, replace: bool) -> Iterator[Path]:
             _swap_into_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_absent(target: Path, *, replace: bool) -> None:
+    """Raise EdgeError when `target` exists and may not be replaced."""
+    if target.exists() and not replace:
+        raise EdgeError(f"{target} exists already; choose another --out or replace it with --force")
 
 
 def write_text(path: Path, text: str) -> None:

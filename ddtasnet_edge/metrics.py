@@ -59,6 +59,8 @@ def chunk_sdr(references: FloatArray, estimates: FloatArray, sample_rate: int) -
     is NaN for all stems; silent means that the channels add up to zero at every sample.
     """
     errors = _difference(references, estimates)
+    if references.ndim != 3:
+        raise AudioError(f"stems have shape {list(references.shape)}, expected [sources, channels, samples]")
     length = references.shape[-1]
     count = max(1, length // sample_rate)
     result = np.full((len(references), count), np.nan)

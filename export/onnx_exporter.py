@@ -71,7 +71,9 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
         inputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.input},
         outputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.output},
         ops=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
-        custom_ops=tuple(sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in STANDARD_DOMAINS})),
+        custom_ops=tuple(
+            sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in STANDARD_DOMAINS})
+        ),
         products=tuple(products),
         weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer),
     )

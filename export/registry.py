@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
 from ddtasnet_edge.config import nearest
-from ddtasnet_edge.errors import ConfigError, MissingDependencyError
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.export.facts import GraphFacts
 from ddtasnet_edge.export.layers import Layers
 from ddtasnet_edge.models.ddtasnet import DDTasNet
@@ -43,9 +43,5 @@ def exporter_for(target: str) -> Exporter:
     if target not in EXPORTERS:
         raise ConfigError(f"unknown target '{target}': {nearest(target, tuple(EXPORTERS))}")
     module, packages = EXPORTERS[target]
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"exporting to {target} needs {', '.join(missing)}, which is not installed; pip install 'ddtasnet-edge[export]'"
-        )
+    require(packages, f"exporting to {target}", "export")
     return cast(Exporter, import_module(module))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from ddtasnet_edge.clips import Clip
+from ddtasnet_edge.clips import Clip, ClipFormat, MusdbFormat, default_clip, folder_clips
+from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.spec import MIX, FloatArray, slot_tensor_names
+
+SEED = 0
+# From a folder: so many songs, so many seconds of each. Half a minute of music is about 2700 hops of 512.
+SONGS, SECONDS = 8, 4.0
+# Of the default clip: the song as it is, and this many remixes of its stems at other levels.
+REMIXES = 1
+REMIX_GAINS_DB = (-12.0, 6.0)
 
 
 class Feeds:
@@ -26,11 +36,43 @@ class Feeds:
     def __len__(self) -> int:
         return sum(clip.mix.shape[1] // self._hop for clip in self._clips)
 
-    @torch.inference_mode()
     def __iter__(self) -> Iterator[dict[str, FloatArray]]:
         for clip in self._clips:
             state = {name: torch.from_numpy(value) for name, value in self._model.spec().initial_state().items()}
             for index in range(clip.mix.shape[1] // self._hop):
                 hop = np.ascontiguousarray(clip.mix[None, :, index * self._hop : (index + 1) * self._hop])
                 yield {MIX: hop} | {slot_tensor_names(name)[0]: value.numpy() for name, value in state.items()}
-                _, state = self._model.step(torch.from_numpy(hop), state)
+                with torch.inference_mode():
+                    _, state = self._model.step(torch.from_numpy(hop), state)
+
+
+def calibration_clips(form: ClipFormat, folder: Path | None = None) -> list[Clip]:
+    """The calibration set: a seeded choice, the same every time.
+
+    folder: songs or a MUSDB18 root (its training set); without one, the default clip and a remix of its stems.
+    Raises AudioError when the music is shorter than a second.
+    """
+    clips = list(_from_folder(form, folder) if folder is not None else _from_default_clip(form))
+    seconds = sum(clip.mix.shape[1] for clip in clips) / form.sample_rate
+    if seconds < 1.0:
+        raise AudioError(f"calibration music lasts {seconds:.2f} s, expected at least 1 s; give longer songs")
+    return clips
+
+
+def _from_folder(form: ClipFormat, folder: Path) -> Iterator[Clip]:
+    count = sum(1 for _ in folder_clips(folder, form, excerpt=1.0))
+    chosen = set(np.random.default_rng(SEED).permutation(count)[:SONGS].tolist())
+    for index, clip in enumerate(folder_clips(folder, form, excerpt=SECONDS)):
+        if index in chosen:
+            yield clip
+
+
+def _from_default_clip(form: ClipFormat) -> Iterator[Clip]:
+    clip = default_clip(MusdbFormat(form.sample_rate, form.channels))
+    assert clip.stems is not None, "the default clip has stems"
+    yield replace(clip, stems=None)
+    generator = np.random.default_rng(SEED)
+    for index in range(REMIXES):
+        gains = 10.0 ** (generator.uniform(*REMIX_GAINS_DB, size=len(clip.stems)) / 20.0)
+        mix = np.einsum("s,scn->cn", gains, clip.stems).astype(np.float32)
+        yield replace(clip, name=f"{clip.name} (remix {index + 1})", mix=mix, stems=None)

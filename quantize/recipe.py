@@ -39,7 +39,9 @@ class Recipe:
 
     def quantizes(self, layer: str | None) -> bool:
         """Whether the matrix product of this layer is quantized; a product that is no layer never is."""
-        return not self.is_float and layer is not None and layer.removeprefix("model.").split(".")[0] not in FLOAT_BLOCKS
+        return (
+            not self.is_float and layer is not None and layer.removeprefix("model.").split(".")[0] not in FLOAT_BLOCKS
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

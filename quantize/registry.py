@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
-from ddtasnet_edge.errors import ConfigError, MissingDependencyError
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.export.facts import MatrixProduct
 from ddtasnet_edge.quantize.calibration import Feeds
 from ddtasnet_edge.quantize.recipe import Recipe
@@ -38,9 +38,5 @@ def quantizer_for(target: str) -> Quantizer:
     if target not in QUANTIZERS:
         raise ConfigError(f"target '{target}' has no quantized form; targets with one: {', '.join(QUANTIZERS)}")
     module, packages = QUANTIZERS[target]
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"quantizing for {target} needs {', '.join(missing)}; pip install 'ddtasnet-edge[export]'"
-        )
+    require(packages, f"quantizing for {target}", "export")
     return cast(Quantizer, import_module(module))

@@ -121,6 +121,13 @@ class TestMusdb:
             middle = slice(4096, 2 * RATE - 4096)
             assert snr(parts[name][:, middle], stem[:, middle]) > 30.0
 
+    def test_tracks_of_both_layouts_in_the_order_of_their_names(self, tmp_path):
+        for name in "FBDAEC":
+            write_hq(tmp_path / "test" / name, {"mixture": tones(10)["mixture"]})
+        write_stem_mp4(tmp_path / "test" / "BB.stem.mp4", tones(RATE))
+        found = [clip.name for clip in musdb_clips(tmp_path, with_stems=False)]
+        assert found == ["A", "B", "BB", "C", "D", "E", "F"]
+
     def test_chosen_tracks_in_the_order_given(self, hq):
         names = ["B - Two", "A - One"]
         assert [clip.name for clip in musdb_clips(hq, subset="train", tracks=names)] == names

@@ -83,6 +83,10 @@ class TestAgainstMuseval:
 
 
 class TestChunkSdr:
+    def test_a_single_stem_is_not_taken_for_mono_stems(self):
+        with pytest.raises(AudioError, match=r"shape \[2, 8000\], expected \[sources, channels, samples\]"):
+            csdr(stems(2 * RATE)[0], stems(2 * RATE)[0], RATE)
+
     def test_perfect_stems_are_infinite_and_museval_agrees_up_to_rounding(self):
         references = stems(2 * RATE)
         assert np.isposinf(csdr(references, references, RATE)).all()

@@ -129,11 +129,11 @@ class DDTasNet(StreamBlock):
         basis, norm = self.time_encoder(frames)
         spectrum = self.spectral_codec.analyse(frames)
         time_input = basis.flatten(-2)
-        spectral_input = torch.cat(
-            [spectrum.magnitude_feature.flatten(-2), spectrum.phase_feature.flatten(-2)], dim=0
-        )
+        spectral_input = torch.cat([spectrum.magnitude_feature.flatten(-2), spectrum.phase_feature.flatten(-2)], dim=0)
 
-        time, spectral = self._fuse(run, self._branch(run, "time", time_input), self._branch(run, "spectral", spectral_input))
+        time, spectral = self._fuse(
+            run, self._branch(run, "time", time_input), self._branch(run, "spectral", spectral_input)
+        )
         time = run("time_memory2", time) + self.time_skip(time_input)
         spectral = run("spectral_memory2", spectral) + self.spectral_skip(spectral_input)
 

@@ -1,0 +1,199 @@
+"""Model in, verified bundle out: the one place where exporters, quantizers, runtimes and parity meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ddtasnet_edge import __version__, files
+from ddtasnet_edge.bundle import (
+    Bundle,
+    Manifest,
+    bundle_name,
+    read_bundle,
+    record_files,
+    with_evidence,
+    write_manifest,
+)
+from ddtasnet_edge.clips import Clip, ClipFormat, default_clip, hash_clips, musdb_clips
+from ddtasnet_edge.config import MUSDB_SOURCES
+from ddtasnet_edge.dependencies import installed_versions
+from ddtasnet_edge.errors import ExportError
+from ddtasnet_edge.export import exporter_for
+from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products
+from ddtasnet_edge.export.layers import Layers
+from ddtasnet_edge.models.source import find_model
+from ddtasnet_edge.quantize import Recipe, quantizer_for, recipe_named
+from ddtasnet_edge.quantize.calibration import Feeds, calibration_clips
+from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare, run_clip
+from ddtasnet_edge.runtimes.thresholds import thresholds_for
+from ddtasnet_edge.runtimes.torch_session import TorchSession
+
+TOOLS = (
+    "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert",
+    "ai-edge-quantizer", "numpy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Music:
+    """Which music a model is verified and calibrated on; by default the real clip that needs no download.
+
+    musdb: root of MUSDB18 to verify on, with subset, tracks (None: all) and excerpt (seconds, None: whole tracks).
+    calibration: a folder of songs or a MUSDB18 root.
+    """
+
+    musdb: Path | None = None
+    subset: str = "test"
+    tracks: Sequence[str] | None = None
+    excerpt: float | None = None
+    calibration: Path | None = None
+
+    def verification_clips(self, form: ClipFormat) -> list[Clip]:
+        """The clips of the parity gate. A model with stems that MUSDB18 lacks is judged by SNR alone."""
+        known = set(form.sources) <= set(MUSDB_SOURCES)
+        if self.musdb is None:
+            return [default_clip(form, with_stems=known)]
+        return list(
+            musdb_clips(
+                self.musdb, form, subset=self.subset, tracks=self.tracks, excerpt=self.excerpt, with_stems=known
+            )
+        )
+
+
+class Compiler:
+    """One model, compiled for any number of targets and recipes; the reference runs once for all of them."""
+
+    def __init__(self, model: str | Path, music: Music | None = None) -> None:
+        """model: preset, checkpoint or configuration file. Raises ConfigError or CheckpointError."""
+        self.source = find_model(model)
+        self._music = music or Music()
+        self._layers = Layers(self.source.model)
+
+    def place(self, target: str, recipe: str, out: Path, *, force: bool = False) -> Path:
+        """Where `compile` will put a bundle, after every check that needs no work.
+
+        Raises ConfigError for an unknown target or recipe, MissingDependencyError, EdgeError when it exists.
+        """
+        exporter_for(target)
+        if not recipe_named(recipe).is_float:
+            quantizer_for(target)
+        place = out / bundle_name(self.source.name, target, recipe)
+        files.require_absent(place, replace=force)
+        return place
+
+    def compile(self, target: str, recipe: str, out: Path, *, force: bool = False) -> tuple[Bundle, ParityReport]:
+        """Write `<out>/<model>-<target>-<recipe>.edge` with its parity evidence.
+
+        The folder appears whole, at the end, also when parity failed: then its status says so and the caller
+        decides. Raises ExportError and what `place` raises.
+        """
+        place = self.place(target, recipe, out, force=force)
+        with files.writing_folder(place, replace=force) as folder:
+            write_manifest(folder, self._build(folder, target, recipe_named(recipe)))
+            bundle, report = self._verify(read_bundle(folder))
+        return replace(bundle, path=place), report
+
+    def _build(self, folder: Path, target: str, recipe: Recipe) -> Manifest:
+        exporter, spec = exporter_for(target), self.source.model.spec()
+        exporter.export_graph(self.source.model, folder)
+        facts = exporter.inspect_graph(folder, self._layers)
+        check_graph(facts, spec)
+        check_products(facts, self._layers.names)
+        quantization = None
+        if not recipe.is_float:
+            quantization = self._quantize(folder, target, recipe, facts)
+            facts = exporter.inspect_graph(folder, self._layers)
+            check_graph(facts, spec)
+            _check_precision(facts, len(quantization["quantized_layers"]))
+        exporter.embed_metadata(folder, {"ddtasnet_edge.spec": json.dumps(spec.to_dict())})
+        return Manifest(
+            target=target,
+            recipe=recipe.name,
+            model={
+                "name": self.source.name,
+                "weights": self.source.weights,
+                "source": self.source.source,
+                "parameters": self.source.parameters,
+                "config": self.source.model.config.to_dict(),
+            },
+            spec=spec,
+            graph=_describe_graph(facts),
+            files=record_files(folder, exporter.FILES),
+            tools={"ddtasnet-edge": __version__, **installed_versions(TOOLS)},
+            licence=self._licence(recipe),
+            quantization=quantization,
+        )
+
+    def _quantize(self, folder: Path, target: str, recipe: Recipe, facts: GraphFacts) -> dict[str, Any]:
+        chosen = [product for product in facts.products if recipe.quantizes(product.layer)]
+        kept = [product for product in facts.products if not recipe.quantizes(product.layer)]
+        feeds = Feeds(self.source.model, self._calibration) if recipe.needs_calibration else None
+        quantizer_for(target).quantize_graph(folder, recipe, chosen, feeds)
+        return {
+            "recipe": recipe.to_dict(),
+            "quantized_layers": sorted(str(product.layer) for product in chosen),
+            "float_layers": sorted(str(product.layer or product.node) for product in kept),
+            "calibration": describe_calibration(self._calibration) if recipe.needs_calibration else None,
+        }
+
+    def _verify(self, bundle: Bundle) -> tuple[Bundle, ParityReport]:
+        with open_session(bundle) as session:
+            thresholds = thresholds_for(
+                bundle.manifest.target, bundle.manifest.recipe, bundle.manifest.weights, session.runtime
+            )
+            report = compare(session, self._clips, self._references, thresholds, TorchSession.runtime)
+        return with_evidence(bundle, {"parity": report.to_dict()}, report.passed), report
+
+    @cached_property
+    def _clips(self) -> list[Clip]:
+        return self._music.verification_clips(self.source.model.config)
+
+    @cached_property
+    def _calibration(self) -> list[Clip]:
+        return calibration_clips(self.source.model.config, self._music.calibration)
+
+    @cached_property
+    def _references(self) -> list[Trace]:
+        with TorchSession.from_model(self.source.model) as session:
+            return [run_clip(session, clip) for clip in self._clips]
+
+    def _licence(self, recipe: Recipe) -> dict[str, str]:
+        weights = "random weights: no training data" if self.source.weights == "random" else "see the checkpoint's card"
+        licence = {"software": "MIT", "weights": weights, "parity": _notes(self._clips)}
+        if recipe.needs_calibration:
+            licence["calibration"] = f"ranges measured on: {_notes(self._calibration)}"
+        return licence
+
+
+def describe_calibration(clips: Sequence[Clip]) -> dict[str, Any]:
+    """What a manifest records about a calibration set."""
+    return {
+        "clips": [clip.name for clip in clips],
+        "seconds": round(sum(clip.mix.shape[1] / clip.sample_rate for clip in clips), 3),
+        "sha256": hash_clips(clips),
+    }
+
+
+def _describe_graph(facts: GraphFacts) -> Mapping[str, Any]:
+    return {
+        "inputs": {name: asdict(tensor) for name, tensor in facts.inputs.items()},
+        "outputs": {name: asdict(tensor) for name, tensor in facts.outputs.items()},
+        "ops": dict(facts.ops),
+        "weight_bytes": facts.weight_bytes,
+    }
+
+
+def _check_precision(facts: GraphFacts, expected: int) -> None:
+    found = sum(product.dtype in ("int8", "uint8") for product in facts.products)
+    if found != expected:
+        raise ExportError(f"the quantized graph has {found} INT8 matrix products, the recipe chose {expected}")
+
+
+def _notes(clips: Sequence[Clip]) -> str:
+    return "; ".join(dict.fromkeys(clip.note for clip in clips))

@@ -1,0 +1,111 @@
+"""`ddtasnet-export`: a model becomes verified bundles."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddtasnet_edge import console
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ddtasnet_edge.bundle import Bundle
+    from ddtasnet_edge.runtimes.parity import ParityReport, StemParity
+
+COMPILED_TARGETS = ("onnx", "openvino", "tflite")
+TARGETS = (*COMPILED_TARGETS, "torch")
+
+EXAMPLES = """\
+  ddtasnet-export --target tflite --int8             # the default model, INT8, into build/
+  ddtasnet-export --target all --recipe dynamic_wi8_afp32 --model tiny
+  ddtasnet-export --target onnx --model my.safetensors --musdb ~/musdb18 --tracks "AM Contra - Heart Peripheral"
+  ddtasnet-export --target tflite --int8 --calibration ~/songs --out bundles --force
+"""
+
+COLUMNS = ("bundle", "clip", "SNR", "max error", "parity", "stem", "uSDR torch", "uSDR", "cSDR torch", "cSDR", "dSDR")
+LEGEND = "SNR: stems against those of PyTorch, dB. uSDR, cSDR: against the true stems, dB. dSDR: change, the larger of the two."
+EXPORT_PACKAGES = ("torch", "safetensors")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 all bundles verified, 1 a parity threshold was missed, 2 usage or input."""
+    return console.run_command(_export, _parser().parse_args(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = console.parser("ddtasnet-export", "Compile a model into bundles and verify how they sound.", EXAMPLES)
+    parser.add_argument("--target", required=True, choices=(*TARGETS, "all"), help="all: onnx, openvino and tflite")
+    parser.add_argument("--model", default="small", metavar="PRESET|FILE", help="preset, checkpoint or .json (small)")
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--int8", action="store_true", help="the calibrated INT8 recipe, static_wi8_ai8")
+    precision.add_argument("--recipe", default="float32", metavar="NAME", help="quantization recipe (float32)")
+    parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
+    parser.add_argument("--force", action="store_true", help="replace bundles that are there already")
+    music = parser.add_argument_group("music")
+    music.add_argument("--musdb", type=Path, metavar="ROOT", help="verify on MUSDB18 instead of the default clip")
+    music.add_argument("--subset", default="test", metavar="NAME", help="train or test (test)")
+    music.add_argument("--tracks", nargs="+", metavar="NAME", help="only these tracks of --musdb")
+    music.add_argument("--excerpt", type=float, metavar="SECONDS", help="only the middle of each track")
+    music.add_argument("--calibration", type=Path, metavar="DIR", help="folder of songs, or MUSDB18 root")
+    return parser
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    if arguments.musdb is None and (arguments.tracks or arguments.excerpt or arguments.subset != "test"):
+        raise ConfigError("--tracks, --excerpt and --subset choose from MUSDB18; name its folder with --musdb")
+    require(EXPORT_PACKAGES, "exporting", "export")
+    from ddtasnet_edge.compiler import Compiler, Music
+
+    recipe = "static_wi8_ai8" if arguments.int8 else arguments.recipe
+    targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
+    music = Music(arguments.musdb, arguments.subset, arguments.tracks, arguments.excerpt, arguments.calibration)
+    compiler = Compiler(arguments.model, music)
+    places = [compiler.place(target, recipe, arguments.out, force=arguments.force) for target in targets]
+    console.say(compiler.source.describe(), arguments.quiet)
+    results = []
+    for target, place in zip(targets, places, strict=True):
+        console.say(f"compiling and verifying {place.name}", arguments.quiet)
+        results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force))
+    _report(arguments, results)
+    return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
+
+
+def _report(arguments: argparse.Namespace, results: Sequence[tuple[Bundle, ParityReport]]) -> None:
+    if not arguments.quiet and arguments.json != "-":
+        console.print_table(
+            "Parity with PyTorch", COLUMNS, [row for result in results for row in _rows(*result)], LEGEND
+        )
+    for bundle, report in results:
+        for failure in report.failures:
+            console.say(f"parity failed: {bundle.path.name}: {failure}")
+    if arguments.json:
+        console.write_json(arguments.json, {str(bundle.path): report.to_dict() for bundle, report in results})
+    if arguments.json != "-":
+        for bundle, _ in results:
+            print(bundle.path)
+
+
+def _rows(bundle: Bundle, report: ParityReport) -> Iterator[tuple[str, ...]]:
+    """A row per stem; what belongs to the bundle or the clip stands in its first row only."""
+    verdict = "ok" if report.passed else "FAILED"
+    for clip in report.clips:
+        facts: tuple[str, ...] = (
+            bundle.path.stem,
+            clip.clip,
+            f"{clip.snr_db:.1f}",
+            f"{clip.max_abs_error:.1e}",
+            verdict,
+        )
+        for stem in clip.stems or (None,):
+            yield (*facts, *_stem_cells(stem))
+            facts = ("",) * len(facts)
+
+
+def _stem_cells(stem: StemParity | None) -> tuple[str, ...]:
+    if stem is None:
+        return ("-",) * 6
+    values = (stem.reference_usdr, stem.usdr, stem.reference_csdr, stem.csdr)
+    return (stem.source, *(f"{value:.2f}" for value in values), f"{stem.dsdr:+.3f}")

@@ -1,0 +1,158 @@
+"""Parity: does a bundle still sound like the PyTorch reference? Numpy only, so it runs on the device too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ddtasnet_edge.clips import Clip
+from ddtasnet_edge.metrics import csdr, max_abs_error, snr, usdr
+from ddtasnet_edge.runtimes.thresholds import Thresholds
+from ddtasnet_edge.session import Session
+from ddtasnet_edge.spec import FloatArray
+from ddtasnet_edge.stream import StreamRunner
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What a session made of one clip with its own carried state.
+
+    stems [sources, channels, samples], as long as the clip; state after the last whole hop, by slot.
+    """
+
+    stems: FloatArray
+    state: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class StemParity:
+    """SDR of one stem against the true stem in dB, for the reference and for the bundle."""
+
+    source: str
+    reference_usdr: float
+    usdr: float
+    reference_csdr: float
+    csdr: float
+
+    @property
+    def dsdr(self) -> float:
+        """The change furthest from zero, of uSDR and cSDR; NaN for a stem that is silent throughout."""
+        changes = [self.usdr - self.reference_usdr, self.csdr - self.reference_csdr]
+        known = [change for change in changes if not math.isnan(change)]
+        return max(known, key=abs) if known else math.nan
+
+
+@dataclass(frozen=True)
+class ClipParity:
+    """A bundle against the reference on one clip; stems is empty when the true stems are unknown."""
+
+    clip: str
+    seconds: float
+    snr_db: float
+    max_abs_error: float
+    state_max_abs_error: Mapping[str, float]
+    stems: tuple[StemParity, ...]
+
+    @property
+    def worst_dsdr(self) -> float:
+        """Change in SDR of the stem that changed most; NaN without true stems."""
+        known = [stem.dsdr for stem in self.stems if not math.isnan(stem.dsdr)]
+        return max(known, key=abs) if known else math.nan
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The verdict on one bundle: all clips, the thresholds applied, and every failure."""
+
+    runtime: str
+    reference: str
+    thresholds: Thresholds
+    clips: tuple[ClipParity, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One sentence for each threshold missed; empty when the bundle passed."""
+        return tuple(failure for clip in self.clips for failure in _failures(clip, self.thresholds))
+
+    @property
+    def passed(self) -> bool:
+        """True when no threshold was missed."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what JSON cannot hold (infinity, NaN) becomes null."""
+        values = asdict(self) | {"passed": self.passed, "failures": list(self.failures)}
+        return dict(_json_safe(values))
+
+
+def run_clip(session: Session, clip: Clip) -> Trace:
+    """Stream one clip through a session from its initial state."""
+    runner = StreamRunner(session)
+    runner.reset()
+    head = runner.feed(clip.mix)
+    state = session.get_state()
+    return Trace(np.concatenate([head, runner.flush()], axis=-1), state)
+
+
+def compare(
+    session: Session, clips: Sequence[Clip], references: Sequence[Trace], thresholds: Thresholds, reference: str
+) -> ParityReport:
+    """Run every clip through `session` and hold it against the traces of the reference."""
+    results = tuple(
+        _compare_clip(clip, run_clip(session, clip), trace, session.spec.sources)
+        for clip, trace in zip(clips, references, strict=True)
+    )
+    return ParityReport(session.runtime, reference, thresholds, results)
+
+
+def _compare_clip(clip: Clip, found: Trace, reference: Trace, sources: Sequence[str]) -> ClipParity:
+    return ClipParity(
+        clip=clip.name,
+        seconds=clip.mix.shape[1] / clip.sample_rate,
+        snr_db=snr(reference.stems, found.stems),
+        max_abs_error=max_abs_error(reference.stems, found.stems),
+        state_max_abs_error={slot: max_abs_error(value, found.state[slot]) for slot, value in reference.state.items()},
+        stems=tuple(_compare_stems(clip, found, reference, sources)),
+    )
+
+
+def _compare_stems(clip: Clip, found: Trace, reference: Trace, sources: Sequence[str]) -> Iterator[StemParity]:
+    if clip.stems is None:
+        return
+    before = csdr(clip.stems, reference.stems, clip.sample_rate)
+    after = csdr(clip.stems, found.stems, clip.sample_rate)
+    for index, source in enumerate(sources):
+        true = clip.stems[index]
+        yield StemParity(
+            source=source,
+            reference_usdr=usdr(true, reference.stems[index]),
+            usdr=usdr(true, found.stems[index]),
+            reference_csdr=float(before[index]),
+            csdr=float(after[index]),
+        )
+
+
+def _failures(clip: ClipParity, thresholds: Thresholds) -> Iterator[str]:
+    if not math.isfinite(clip.max_abs_error):
+        yield f"{clip.clip}: the stems hold NaN or infinity"
+    # Written so that NaN fails: not (NaN >= limit).
+    if thresholds.snr_db is not None and not clip.snr_db >= thresholds.snr_db:
+        yield f"{clip.clip}: SNR {clip.snr_db:.1f} dB, expected at least {thresholds.snr_db:g} dB"
+    if thresholds.dsdr_db is not None:
+        for stem in clip.stems:
+            if abs(stem.dsdr) > thresholds.dsdr_db:
+                yield f"{clip.clip}: {stem.source} changed by {stem.dsdr:+.3f} dB SDR, allowed {thresholds.dsdr_db:g} dB"
+
+
+def _json_safe(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
