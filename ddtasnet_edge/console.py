@@ -1,4 +1,7 @@
-"""What the commands share: exit codes, one-line errors, tables and progress bars. Output goes to stdout, talk to stderr."""
+"""What the commands share: exit codes, one-line errors, tables and progress bars.
+
+Results go to stdout, everything said to a person on the way goes to stderr.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def writing_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     try:
         with _writable(target):
             yield temporary
-            os.chmod(temporary, 0o755)
+            temporary.chmod(0o755)
             _swap_into_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -43,13 +43,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     with _writable(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            temporary.chmod(0o644)
+            temporary.replace(path)
         finally:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -64,14 +65,14 @@ def sha256_of(path: Path) -> str:
 def _swap_into_place(temporary: Path, target: Path) -> None:
     """Rename, keeping an old target until the new one is there."""
     if not target.exists():
-        os.replace(temporary, target)
+        temporary.replace(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.replace(target, old / target.name)
+    target.replace(old / target.name)
     try:
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError:
-        os.replace(old / target.name, target)
+        (old / target.name).replace(target)
         raise
     finally:
         if target.exists():

@@ -26,7 +26,9 @@ EXAMPLES = """\
 """
 
 COLUMNS = ("bundle", "clip", "SNR", "max error", "parity", "stem", "uSDR torch", "uSDR", "cSDR torch", "cSDR", "dSDR")
-LEGEND = "SNR: stems against those of PyTorch, dB. uSDR, cSDR: against the true stems, dB. dSDR: change, the larger of the two."
+LEGEND = (
+    "dB. SNR: against the stems of PyTorch. uSDR, cSDR: against the true stems. dSDR: change, the larger of the two."
+)
 EXPORT_PACKAGES = ("torch", "safetensors")
 
 

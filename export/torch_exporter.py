@@ -42,5 +42,5 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     )
 
 
-def embed_metadata(folder: Path, metadata: dict[str, str]) -> None:  # noqa: ARG001 - the checkpoint has its own
+def embed_metadata(folder: Path, metadata: dict[str, str]) -> None:
     """Nothing to add: the checkpoint carries its configuration, from which the spec follows."""

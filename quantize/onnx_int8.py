@@ -36,7 +36,8 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
         "weight_type": QuantType.QInt8,
     }
     with converter_output_captured("onnxruntime.quantization"):
-        if feeds is not None:
+        if recipe.needs_calibration:
+            assert feeds is not None, "a calibrated recipe comes with feeds"
             quantize_static(
                 path,
                 quantized,

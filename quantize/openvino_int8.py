@@ -20,7 +20,8 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
     graph = ov.Core().read_model(folder / FILES[0])
     ignored = _everything_but(graph, {product.node for product in products})
     with converter_output_captured("nncf"):
-        if feeds is not None:
+        if recipe.needs_calibration:
+            assert feeds is not None, "a calibrated recipe comes with feeds"
             graph = nncf.quantize(
                 graph,
                 nncf.Dataset(feeds),

@@ -20,8 +20,8 @@ def check_tensors(bundle: Bundle, inputs: Shapes, outputs: Shapes) -> None:
         for name in sorted(set(found) | set(expected)):
             if found.get(name) != expected.get(name):
                 raise BundleError(
-                    f"{bundle.graph_path}: graph {kind} '{name}' has shape {_shape(found.get(name))}, the manifest says "
-                    f"{_shape(expected.get(name))}; export the bundle again"
+                    f"{bundle.graph_path}: graph {kind} '{name}' has shape {_shape(found.get(name))}, "
+                    f"the manifest says {_shape(expected.get(name))}; export the bundle again"
                 )
 
 

@@ -25,7 +25,7 @@ class OnnxSession(Session):
             self._session = ort.InferenceSession(
                 str(bundle.graph_path), _options(num_threads), providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a different class for every failure
+        except Exception as error:
             raise BundleError(f"{self.runtime} cannot load {bundle.graph_path}: {_first_line(error)}") from error
         check_tensors(
             bundle,
@@ -39,9 +39,11 @@ class OnnxSession(Session):
 
     def _bind(self, direction: int) -> ort.IOBinding:
         binding = self._session.io_binding()
-        for name, array in ({MIX: self._hop} | self._state.inputs(direction)).items():
+        inputs: dict[str, FloatArray] = {MIX: self._hop} | self._state.inputs(direction)
+        outputs: dict[str, FloatArray] = {STEMS: self._stems} | self._state.outputs(direction)
+        for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        for name, array in ({STEMS: self._stems} | self._state.outputs(direction)).items():
+        for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return binding
 

@@ -145,7 +145,8 @@ def _failures(clip: ClipParity, thresholds: Thresholds) -> Iterator[str]:
     if thresholds.dsdr_db is not None:
         for stem in clip.stems:
             if abs(stem.dsdr) > thresholds.dsdr_db:
-                yield f"{clip.clip}: {stem.source} changed by {stem.dsdr:+.3f} dB SDR, allowed {thresholds.dsdr_db:g} dB"
+                change = f"{stem.source} changed by {stem.dsdr:+.3f} dB SDR"
+                yield f"{clip.clip}: {change}, allowed {thresholds.dsdr_db:g} dB"
 
 
 def _json_safe(value: Any) -> Any:

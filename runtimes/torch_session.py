@@ -46,7 +46,8 @@ class TorchSession(Session):
     def _run(self, hop: FloatArray) -> FloatArray:
         stems, self._state = self._model.step(torch.from_numpy(hop)[None], self._state)
         np.copyto(self._stems, stems.numpy())
-        return self._stems[0]
+        result: FloatArray = self._stems[0]
+        return result
 
     def _read_state(self) -> Mapping[str, FloatArray]:
         return {name: value.numpy() for name, value in self._state.items()}

@@ -251,10 +251,8 @@ def test_a_state_moves_a_stream_to_another_session() -> None:
 
 def test_get_state_returns_copies() -> None:
     session = PassThrough()
-    session.step(ramp(8))
-    before = session.get_state()
     session.get_state()["context"][:] = 99.0
-    np.testing.assert_array_equal(session.get_state()["context"], before["context"])
+    assert not session.get_state()["context"].any()
 
 
 def test_set_state_takes_copies() -> None:

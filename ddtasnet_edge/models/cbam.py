@@ -52,7 +52,7 @@ class CBAM(StreamBlock):
 
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         mean, age, means = state["mean"], state["age"], []
-        for part in x.split(SCAN_BLOCK, dim=1):
+        for part in torch.split(x, SCAN_BLOCK, dim=1):
             block, age = self._running_mean(part, mean, age)
             means.append(block)
             mean = block[:, -1]

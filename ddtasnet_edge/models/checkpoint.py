@@ -18,7 +18,9 @@ from ddtasnet_edge.errors import CheckpointError, ConfigError, MissingDependency
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 
-FORMAT = "1"
+FORMAT = 1
+# One entry only: safetensors writes several in random order, and the same model should give the same bytes.
+METADATA = "ddtasnet_edge"
 # Differences between a checkpoint and its configuration that an error names; the rest are counted.
 NAMED = 5
 
@@ -32,7 +34,7 @@ def save_checkpoint(model: DDTasNet, path: Path) -> None:
     """
     save_file = _safetensors().torch.save_file
     tensors = {name: value.detach().to(torch.float32).contiguous() for name, value in model.state_dict().items()}
-    metadata = {"format": FORMAT, "config": json.dumps(model.config.to_dict())}
+    metadata = {METADATA: json.dumps({"format": FORMAT, "config": model.config.to_dict()})}
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             temporary = Path(folder) / path.name
@@ -71,15 +73,18 @@ def _read_safetensors(path: Path) -> Contents:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged ({_first_line(error)}); copy or save it again") from error
-    if metadata.get("format") != FORMAT or "config" not in metadata:
-        raise CheckpointError(
-            f"{path} has format {metadata.get('format')!r} and configuration {'config' in metadata} in its metadata, "
-            f"expected format '{FORMAT}' and a configuration; write it with save_checkpoint"
-        )
+    if METADATA not in metadata:
+        raise CheckpointError(f"{path} has no '{METADATA}' in its metadata; write checkpoints with save_checkpoint")
     try:
-        return config_from_dict(json.loads(metadata["config"])), tensors
-    except (json.JSONDecodeError, ConfigError) as error:
-        raise CheckpointError(f"{path} has an unusable configuration in its metadata: {error}") from error
+        values = json.loads(metadata[METADATA])
+        if values["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {values['format']}, this version reads format {FORMAT}; "
+                "save it again, or install the version of ddtasnet-edge that wrote it"
+            )
+        return config_from_dict(values["config"]), tensors
+    except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has unusable metadata: {_first_line(error)}; save it again") from error
 
 
 def _read_torch(path: Path) -> Contents:

@@ -110,7 +110,7 @@ class DDTasNet(StreamBlock):
         if hops == 0:
             return mix.new_zeros(batch, len(spec.sources), channels, 0)
         padded = F.pad(mix, (0, hops * spec.hop_length - length))
-        sequence = padded.unflatten(-1, (hops, spec.hop_length)).transpose(1, 2)
+        sequence = torch.unflatten(padded, -1, (hops, spec.hop_length)).transpose(1, 2)
         stems, _ = self.scan(sequence, self.initial_state(mix))
         samples = stems.movedim(1, -2).flatten(-2)
         return samples[..., spec.algorithmic_latency : spec.algorithmic_latency + length]

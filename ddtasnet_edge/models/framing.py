@@ -63,9 +63,9 @@ class OverlapAdd(StreamBlock):
         if not state:
             return x, {}
         frames, later = x.shape[1], self.window_length // self.hop_length - 1
-        tail = state["tail"].unflatten(-1, (later, self.hop_length)).movedim(-2, 1)
+        tail = torch.unflatten(state["tail"], -1, (later, self.hop_length)).movedim(-2, 1)
         total = F.pad(tail, (0, 0, 0, 0, 0, 0, 0, frames))
-        for offset, part in enumerate(x.split(self.hop_length, dim=-1)):
+        for offset, part in enumerate(torch.split(x, self.hop_length, dim=-1)):
             total = total + F.pad(part, (0, 0, 0, 0, 0, 0, offset, later - offset))
         return total[:, :frames], {"tail": total[:, frames:].movedim(1, -2).flatten(-2)}
 

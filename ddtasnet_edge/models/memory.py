@@ -9,10 +9,6 @@ from torch import Tensor, nn
 from ddtasnet_edge.models.block import State, StreamBlock
 
 
-def _gates(weight: Tensor, bias: Tensor, x: Tensor, count: int) -> tuple[Tensor, ...]:
-    return F.linear(x, weight, bias).chunk(count, dim=-1)
-
-
 class GRUMemory(StreamBlock):
     """GRU [batch, time, inputs] -> [batch, time, units]; slot `hidden` [batch, units].
 
@@ -34,9 +30,10 @@ class GRUMemory(StreamBlock):
         return y, {"hidden": hidden[0]}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        rnn, hidden = self.rnn, state["hidden"]
-        reset_x, update_x, new_x = _gates(rnn.weight_ih_l0, rnn.bias_ih_l0, x, 3)
-        reset_h, update_h, new_h = _gates(rnn.weight_hh_l0, rnn.bias_hh_l0, hidden, 3)
+        weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
+        hidden = state["hidden"]
+        reset_x, update_x, new_x = F.linear(x, weight_x, bias_x).chunk(3, dim=-1)
+        reset_h, update_h, new_h = F.linear(hidden, weight_h, bias_h).chunk(3, dim=-1)
         update = torch.sigmoid(update_x + update_h)
         candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         hidden = candidate + update * (hidden - candidate)
@@ -62,9 +59,9 @@ class LSTMMemory(StreamBlock):
         return y, {"hidden": hidden[0], "cell": cell[0]}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        rnn = self.rnn
-        from_x = F.linear(x, rnn.weight_ih_l0, rnn.bias_ih_l0)
-        from_hidden = F.linear(state["hidden"], rnn.weight_hh_l0, rnn.bias_hh_l0)
+        weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
+        from_x = F.linear(x, weight_x, bias_x)
+        from_hidden = F.linear(state["hidden"], weight_h, bias_h)
         write, keep, new, read = (from_x + from_hidden).chunk(4, dim=-1)
         cell = torch.sigmoid(keep) * state["cell"] + torch.sigmoid(write) * torch.tanh(new)
         hidden = torch.sigmoid(read) * torch.tanh(cell)

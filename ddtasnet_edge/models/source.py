@@ -50,6 +50,7 @@ def find_model(source: str | Path) -> NamedModel:
         return NamedModel(path.stem, model, "random", f"configuration {path.name}, random weights of seed {SEED}")
     if path.suffix not in READERS:
         raise CheckpointError(
-            f"{path} is neither a preset ({', '.join(PRESETS)}) nor a checkpoint ({', '.join(READERS)}) nor a .json file"
+            f"{path} is no model: expected a preset ({', '.join(PRESETS)}), a checkpoint ({', '.join(READERS)}) "
+            "or a configuration (.json)"
         )
     return NamedModel(path.stem, load_checkpoint(path), "trained", f"checkpoint {path.name}")
