@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,14 @@ TOOLS = (
     "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert",
     "ai-edge-quantizer", "numpy",
 )  # fmt: skip
+
+
+#: Stages that `Compiler.compile` announces for one bundle.
+STAGES = 2
+
+
+def _unheard(stage: str) -> None:
+    """Where stages go when nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,19 @@ class Compiler:
         files.require_absent(place, replace=force)
         return place
 
-    def compile(self, target: str, recipe: str, out: Path, *, force: bool = False) -> tuple[Bundle, ParityReport]:
-        """Write `<out>/<model>-<target>-<recipe>.edge` with its parity evidence.
+    def compile(
+        self, target: str, recipe: str, out: Path, *, force: bool = False, begin: Callable[[str], None] = _unheard
+    ) -> tuple[Bundle, ParityReport]:
+        """Write `<out>/<model>-<target>-<recipe>.edge` with its parity evidence; `begin` hears of each stage.
 
         The folder appears whole, at the end, also when parity failed: then its status says so and the caller
         decides. Raises ExportError and what `place` raises.
         """
         place = self.place(target, recipe, out, force=force)
         with files.writing_folder(place, replace=force) as folder:
+            begin(f"{place.name}: building")
             write_manifest(folder, self._build(folder, target, recipe_named(recipe)))
+            begin(f"{place.name}: verifying")
             bundle, report = self._verify(read_bundle(folder))
         return replace(bundle, path=place), report
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,6 +91,36 @@ def write_json(destination: str, values: Any) -> None:
         print(text)
     else:
         files.write_text(Path(destination), text + "\n")
+
+
+def _unheard(stage: str) -> None:
+    """Where stages go when nobody watches."""
+
+
+@contextmanager
+def stages(total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr for work in `total` named stages; none off a terminal.
+
+    Yields the function that a stage calls when it begins, with its name.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield _unheard
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # A stream of its own: the stages redirect file descriptor 2 while a converter runs.
+    with (
+        os.fdopen(os.dup(2), "w") as terminal,
+        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
+    ):
+        task = bar.add_task("starting", total=total, completed=-1)
+
+        def begin(name: str) -> None:
+            bar.update(task, description=name, advance=1)
+
+        yield begin
 
 
 def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = False) -> Iterator[T]:

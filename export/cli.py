@@ -59,18 +59,19 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.musdb is None and (arguments.tracks or arguments.excerpt or arguments.subset != "test"):
         raise ConfigError("--tracks, --excerpt and --subset choose from MUSDB18; name its folder with --musdb")
     require(EXPORT_PACKAGES, "exporting", "export")
-    from ddtasnet_edge.compiler import Compiler, Music
+    from ddtasnet_edge.compiler import STAGES, Compiler, Music
 
     recipe = "static_wi8_ai8" if arguments.int8 else arguments.recipe
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
     music = Music(arguments.musdb, arguments.subset, arguments.tracks, arguments.excerpt, arguments.calibration)
     compiler = Compiler(arguments.model, music)
-    places = [compiler.place(target, recipe, arguments.out, force=arguments.force) for target in targets]
+    for target in targets:
+        compiler.place(target, recipe, arguments.out, force=arguments.force)
     console.say(compiler.source.describe(), arguments.quiet)
     results = []
-    for target, place in zip(targets, places, strict=True):
-        console.say(f"compiling and verifying {place.name}", arguments.quiet)
-        results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force))
+    with console.stages(STAGES * len(targets), arguments.quiet) as begin:
+        for target in targets:
+            results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force, begin=begin))
     _report(arguments, results)
     return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
 

@@ -39,6 +39,7 @@ def save_checkpoint(model: DDTasNet, path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             temporary = Path(folder) / path.name
             save_file(tensors, temporary, metadata=metadata)
+            temporary.chmod(0o644)
             temporary.replace(path)
     except (OSError, _safetensors().SafetensorError) as error:
         raise CheckpointError(
