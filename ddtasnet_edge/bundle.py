@@ -147,10 +147,12 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         records = {name: FileRecord(**record) for name, record in values["files"].items()}
         manifest = Manifest(**{**values, "files": records, "spec": StreamSpec.from_dict(values["spec"])})
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BundleError(f"{path} is not a manifest of schema {SCHEMA} ({error}); export the bundle again") from error
     if manifest.status not in STATUSES or not records or any(Path(name).name != name for name in records):
         raise BundleError(f"{path} holds an impossible status or file name; export the bundle again")
+    if not all(isinstance(record.sha256, str) for record in records.values()):
+        raise BundleError(f"{path} holds a sha256 that is not text; export the bundle again")
     return manifest
 
 

@@ -48,6 +48,8 @@ class DDTasNetConfig:
     pooling_rate: float = 0.01
 
     def __post_init__(self) -> None:
+        if not isinstance(self.sources, list | tuple) or not all(isinstance(name, str) for name in self.sources):
+            raise ConfigError(f"sources are {self.sources!r}: expected a list of names such as {list(MUSDB_SOURCES)}")
         object.__setattr__(self, "sources", tuple(self.sources))
         for field in dataclasses.fields(self):
             if field.type == "int":
@@ -66,7 +68,7 @@ class DDTasNetConfig:
             )
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ConfigError(f"sources are {list(self.sources)}: give at least one name, each once")
-        if not all(isinstance(name, str) and name.isidentifier() for name in self.sources):
+        if not all(name.isidentifier() for name in self.sources):
             raise ConfigError(f"sources are {list(self.sources)}: names become file names; use letters, digits and _")
         if not isinstance(self.pooling_rate, float) or not 0.0 < self.pooling_rate <= 1.0:
             raise ConfigError(f"pooling_rate is {self.pooling_rate}: expected a float above 0 and at most 1")

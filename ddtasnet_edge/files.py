@@ -68,11 +68,12 @@ def _swap_into_place(temporary: Path, target: Path) -> None:
         temporary.replace(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.replace(old / target.name)
     try:
+        target.replace(old / target.name)
         temporary.replace(target)
-    except OSError:
-        (old / target.name).replace(target)
+    except BaseException:  # Ctrl-C between the two must not lose the old one
+        if not target.exists():
+            (old / target.name).replace(target)
         raise
     finally:
         if target.exists():

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from ddtasnet_edge.errors import StreamError
 from ddtasnet_edge.spec import FloatArray, StreamSpec
 
+# Far above any music (full scale is 1), far below where float32 arithmetic overflows and leaves NaN in the state.
+LOUDEST = 1e6
+
 
 class Session(ABC):
     """One stream on one runtime. The state lives inside, between steps; reset builds the initial state again.
@@ -103,5 +106,8 @@ def check_samples(samples: NDArray[Any], shape: tuple[int, ...], what: str = "ho
         raise StreamError(f"{what} is {kind}, expected a float32 array; convert with numpy's astype('float32')")
     if samples.shape != shape:
         raise StreamError(f"{what} has shape {list(samples.shape)}, expected {list(shape)}")
-    if not np.isfinite(samples).all():
-        raise StreamError(f"{what} contains NaN or infinity; replace such samples before separating")
+    # NaN fails the comparison too.
+    if not (np.abs(samples) <= LOUDEST).all():
+        raise StreamError(
+            f"{what} contains NaN or infinity or values above {LOUDEST:g}; full scale is 1, repair the input"
+        )

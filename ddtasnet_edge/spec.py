@@ -53,7 +53,8 @@ class StreamSpec:
 
     def __post_init__(self) -> None:
         names = [slot.name for slot in self.slots]
-        assert len(set(names)) == len(names), f"slot names must be unique: {names}"
+        if len(set(names)) != len(names):
+            raise ValueError(f"slot names must be unique: {names}")
 
     @property
     def mix_shape(self) -> tuple[int, int, int]:

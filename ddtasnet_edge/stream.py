@@ -34,10 +34,10 @@ class StreamRunner:
         [sources, channels, m], the stems that became complete, m >= 0. Raises StreamError before anything is
         consumed if the chunk has a wrong shape or dtype or holds NaN or infinity.
         """
-        if not isinstance(samples, np.ndarray) or samples.ndim != 2:
-            shape = list(np.shape(samples))
-            raise StreamError(f"chunk has shape {shape}, expected [{self.spec.channels}, samples]")
-        check_samples(samples, (self.spec.channels, samples.shape[1]), what="chunk")
+        if isinstance(samples, np.ndarray) and (samples.ndim != 2 or len(samples) != self.spec.channels):
+            raise StreamError(f"chunk has shape {list(samples.shape)}, expected [{self.spec.channels}, samples]")
+        length = samples.shape[1] if isinstance(samples, np.ndarray) else 0
+        check_samples(samples, (self.spec.channels, length), what="chunk")
         self._received += samples.shape[1]
         return self._push(samples)
 

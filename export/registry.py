@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ddtasnet_edge.config import nearest
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
-from ddtasnet_edge.export.facts import GraphFacts
-from ddtasnet_edge.export.layers import Layers
-from ddtasnet_edge.models.ddtasnet import DDTasNet
+
+if TYPE_CHECKING:
+    from ddtasnet_edge.export.facts import GraphFacts
+    from ddtasnet_edge.export.layers import Layers
+    from ddtasnet_edge.models.ddtasnet import DDTasNet
 
 #: target -> (module, packages that it needs)
 EXPORTERS: dict[str, tuple[str, tuple[str, ...]]] = {

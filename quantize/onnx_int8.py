@@ -59,6 +59,21 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
     onnx.checker.check_model(str(path))
 
 
+def _outputs_apart(model: ModelProto) -> ModelProto:
+    """A graph output that is also read inside the graph becomes a copy of what is read.
+
+    The static quantizer rounds the input of a product; where that is a state slot, it would hand out the rounded
+    tensor, and the state would live on a grid of 256 values.
+    """
+    read = {name for node in model.graph.node for name in node.input}
+    inner = {output.name: f"{output.name}_inner" for output in model.graph.output if output.name in read}
+    for node in model.graph.node:
+        node.input[:] = [inner.get(name, name) for name in node.input]
+        node.output[:] = [inner.get(name, name) for name in node.output]
+    model.graph.node.extend(helper.make_node("Identity", [inside], [output]) for output, inside in inner.items())
+    return model
+
+
 def _gemm_as_matmul(model: ModelProto) -> ModelProto:
     """Gemm(x, W, b, transB) becomes MatMul(x, W transposed) + b.
 

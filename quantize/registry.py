@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
-from ddtasnet_edge.export.facts import MatrixProduct
-from ddtasnet_edge.quantize.calibration import Feeds
-from ddtasnet_edge.quantize.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ddtasnet_edge.export.facts import MatrixProduct
+    from ddtasnet_edge.quantize.calibration import Feeds
+    from ddtasnet_edge.quantize.recipe import Recipe
 
 #: target -> (module, packages that it needs). The reference target `torch` is never quantized.
 QUANTIZERS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -44,7 +44,9 @@ class TorchSession(Session):
 
     @torch.inference_mode()
     def _run(self, hop: FloatArray) -> FloatArray:
-        stems, self._state = self._model.step(torch.from_numpy(hop)[None], self._state)
+        # torch takes no array with a negative stride.
+        mix = torch.from_numpy(np.ascontiguousarray(hop))[None]
+        stems, self._state = self._model.step(mix, self._state)
         np.copyto(self._stems, stems.numpy())
         result: FloatArray = self._stems[0]
         return result

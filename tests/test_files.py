@@ -102,16 +102,13 @@ def test_a_full_disk_in_the_block_is_one_line(old: Path) -> None:
     assert list(old.parent.iterdir()) == [old]
 
 
-SWAP_BUG = pytest.mark.xfail(strict=True, reason="_swap_into_place leaves a folder, or after Ctrl-C no bundle, behind")
-
-
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        pytest.param(1, NO_SPACE, id="moving the old away", marks=SWAP_BUG),
+        pytest.param(1, NO_SPACE, id="moving the old away"),
         pytest.param(2, NO_SPACE, id="moving the new in"),
-        pytest.param(1, KeyboardInterrupt(), id="Ctrl-C before", marks=SWAP_BUG),
-        pytest.param(2, KeyboardInterrupt(), id="Ctrl-C between", marks=SWAP_BUG),
+        pytest.param(1, KeyboardInterrupt(), id="Ctrl-C before"),
+        pytest.param(2, KeyboardInterrupt(), id="Ctrl-C between"),
     ],
 )
 def test_an_error_while_swapping_puts_the_old_one_back(

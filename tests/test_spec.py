@@ -69,5 +69,5 @@ def test_json_round_trip() -> None:
 
 
 def test_slot_names_are_unique() -> None:
-    with pytest.raises(AssertionError, match="unique"):
+    with pytest.raises(ValueError, match="unique"):
         replace(SPEC, slots=(Slot("hidden", (1,)), Slot("hidden", (2,))))

@@ -180,7 +180,7 @@ BAD_CHUNKS: dict[str, tuple[object, str]] = {
     "seven channels": (np.zeros((7, 20), np.float32), r"chunk has shape \[7, 20\]"),
     "no channel axis": (ramp(20)[0], r"chunk has shape \[20\], expected \[2, samples\]"),
     "batch axis": (ramp(20)[None], r"chunk has shape \[1, 2, 20\]"),
-    "time first": (ramp(20).T, r"chunk has shape \[20, 2\], expected \[2, 2\]"),
+    "time first": (ramp(20).T, r"chunk has shape \[20, 2\], expected \[2, samples\]"),
     "float64": (ramp(20).astype(np.float64), r"chunk is float64, expected a float32 array; .*astype\('float32'\)"),
     "int16": (ramp(20).astype(np.int16), "chunk is int16"),
     "list": (ramp(20).tolist(), "expected"),
@@ -188,6 +188,7 @@ BAD_CHUNKS: dict[str, tuple[object, str]] = {
     "NaN": (with_value(np.nan), "chunk contains NaN or infinity"),
     "inf": (with_value(np.inf), "chunk contains NaN or infinity"),
     "-inf": (with_value(-np.inf), "chunk contains NaN or infinity"),
+    "far too loud": (with_value(1.1e6), r"values above 1e\+06; full scale is 1"),
 }
 
 
