@@ -176,7 +176,7 @@ def with_value(value: float) -> FloatArray:
 
 
 BAD_CHUNKS: dict[str, tuple[object, str]] = {
-    "one channel": (ramp(20)[:1], r"chunk has shape \[1, 20\], expected \[2, 20\]"),
+    "one channel": (ramp(20)[:1], r"chunk has shape \[1, 20\], expected \[2, samples\]"),
     "seven channels": (np.zeros((7, 20), np.float32), r"chunk has shape \[7, 20\]"),
     "no channel axis": (ramp(20)[0], r"chunk has shape \[20\], expected \[2, samples\]"),
     "batch axis": (ramp(20)[None], r"chunk has shape \[1, 2, 20\]"),
