@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,6 +25,8 @@ class OpenVINOSession(Session):
 
     def __init__(self, bundle: Bundle, num_threads: int = 1) -> None:
         super().__init__(bundle.manifest.spec)
+        if bundle.manifest.quantization and platform.machine().lower() in ("aarch64", "arm64"):
+            self.runtime += " (INT8 simulated on ARM)"
         core = ov.Core()
         try:
             graph = core.read_model(bundle.graph_path)
