@@ -14,7 +14,7 @@ from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import AudioError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training import effects, render, vocals
+from ddtasnet_edge.training import effects, electronic, render, vocals
 from ddtasnet_edge.training.composition import compose
 from ddtasnet_edge.training.mixing import mix_down, to_pcm
 from ddtasnet_edge.training.score import Note, Part, randomness
@@ -88,7 +88,7 @@ def test_mixing_leaves_the_dry_stems_alone() -> None:
 
 
 def test_an_equaliser_does_what_it_says() -> None:
-    equaliser = effects.Equaliser(tilt=-3.0, bells=(), highpass=20.0)
+    equaliser = effects.Equaliser(tilt=-3.0, bells=(), highpass=20.0, lowpass=20_000.0)
     gains = [
         10 * np.log10(power(effects.equalise(tone(f), equaliser)) / power(tone(f))) for f in (500.0, 1000.0, 4000.0)
     ]
@@ -96,9 +96,10 @@ def test_an_equaliser_does_what_it_says() -> None:
     assert gains == pytest.approx([3.0, 0.0, -6.0], abs=0.05)
 
 
-def test_a_highpass_removes_what_is_below() -> None:
-    equaliser = effects.Equaliser(tilt=0.0, bells=(), highpass=200.0)
-    assert power(effects.equalise(tone(50.0), equaliser)) < 1e-3 * power(tone(50.0))
+@pytest.mark.parametrize("frequency", [50.0, 5000.0])
+def test_an_equaliser_removes_what_it_does_not_pass(frequency: float) -> None:
+    equaliser = effects.Equaliser(tilt=0.0, bells=(), highpass=200.0, lowpass=4000.0)
+    assert power(effects.equalise(tone(frequency), equaliser)) < 1e-3 * power(tone(frequency))
 
 
 def test_compression_turns_the_loud_part_down_and_leaves_silence() -> None:
@@ -143,6 +144,36 @@ def test_a_stretched_syllable_keeps_its_consonants_and_holds_its_vowel() -> None
 def test_phrases_end_where_the_singer_breathes() -> None:
     words = [vocals.Sung("la", (start,), (60.0,), start + 0.5, 1.0) for start in (0.0, 0.5, 1.5, 2.0)]
     assert [[sung.times[0] for sung in phrase] for phrase in vocals.phrases(words)] == [[0.0, 0.5], [1.5, 2.0]]
+
+
+@pytest.mark.parametrize("first", [-150, 0, 50, 950, 2000])
+def test_what_is_laid_over_the_edge_of_a_stem_is_lost(first: int) -> None:
+    stem, sound = np.zeros((2, 1000), np.float32), np.ones((2, 100), np.float32)
+    effects.overlay(stem, sound, first)
+    expected = [float(first <= sample < first + 100) for sample in range(1000)]
+    assert stem[0].tolist() == stem[1].tolist() == expected
+
+
+@given(seed=SEEDS)
+@settings(max_examples=10)
+def test_a_drum_machine_knows_every_drum_and_waits_for_its_notes(seed: int) -> None:
+    form = compose(4, 8.0).form
+    notes = [Note(2.0 + 0.25 * index, 0.25, pitch, 100) for index, pitch in enumerate(range(35, 83))]
+    sound = electronic.play_machine(notes, form, 8 * render.SAMPLE_RATE, np.random.default_rng(seed))
+    begin = round(form.seconds(2.0) * render.SAMPLE_RATE)
+    assert np.isfinite(sound).all()
+    assert not sound[:, :begin].any()
+    assert sound[:, begin : begin + 2000].any()
+
+
+@given(seed=SEEDS, pitch=st.integers(28, 55))
+@settings(max_examples=10)
+def test_a_synth_bass_has_the_pitch_of_its_notes(seed: int, pitch: int) -> None:
+    form = compose(4, 8.0).form
+    sound = electronic.play_synth_bass([Note(0.0, 8.0, pitch, 127)], form, 44100, np.random.default_rng(seed))
+    assert np.isfinite(sound).all()
+    spectrum = np.abs(np.fft.rfft(sound[0]))
+    assert np.argmax(spectrum) == pytest.approx(440 * 2 ** ((pitch - 69) / 12), abs=1)  # bins of 1 Hz
 
 
 def test_a_song_without_a_tune_or_notes_is_silent() -> None:

@@ -1,6 +1,6 @@
 """What a studio does to a stem: equaliser, saturation, compression and rooms, with numpy alone.
 
-Stems are float32 [channels, samples] at 44.1 kHz; every effect returns a new array of the same shape.
+Stems are float32 [channels, samples] at 44.1 kHz; every effect but `overlay` returns a new one of the same shape.
 """
 
 from __future__ import annotations
@@ -19,35 +19,37 @@ Response = FloatArray | NDArray[np.complexfloating]
 
 @dataclass(frozen=True)
 class Equaliser:
-    """tilt in dB per octave around 1 kHz, bells as (Hz, dB, octaves wide), highpass in Hz."""
+    """tilt in dB per octave around 1 kHz, bells as (Hz, dB, octaves wide), passes from highpass to lowpass in Hz."""
 
     tilt: float
     bells: tuple[tuple[float, float, float], ...]
     highpass: float
+    lowpass: float
 
-    def response(self, frequencies: FloatArray) -> FloatArray:
+    def response(self, frequencies: NDArray[np.floating]) -> FloatArray:
         """Gain at frequencies in Hz."""
         octaves = np.log2(np.maximum(frequencies, 10.0) / 1000.0)
         decibels = self.tilt * octaves
         for centre, gain, width in self.bells:
             decibels = decibels + gain * np.exp(-0.5 * ((octaves - np.log2(centre / 1000.0)) / width) ** 2)
-        ratio = (frequencies / self.highpass) ** 4
-        return np.asarray(10.0 ** (decibels / 20.0) * ratio / (1.0 + ratio), dtype=np.float32)
+        below = (frequencies / self.highpass) ** 4
+        above = (frequencies / self.lowpass) ** 48
+        return np.asarray(10.0 ** (decibels / 20.0) * below / ((1.0 + below) * (1.0 + above)), dtype=np.float32)
 
 
-def draw_equaliser(rng: np.random.Generator, highpass: float) -> Equaliser:
-    """A tilt and up to three bells."""
+def draw_equaliser(rng: np.random.Generator, tilt: float, highpass: float, lowpass: float) -> Equaliser:
+    """A tilt around the given one, in dB per octave, and up to three bells."""
     bells = tuple(
         (float(120.0 * 2.0 ** rng.uniform(0.0, 6.0)), float(rng.normal(0.0, 3.0)), float(rng.uniform(0.3, 1.2)))
         for _ in range(rng.integers(0, 4))
     )
-    return Equaliser(float(np.clip(rng.normal(0.0, 0.8), -2.0, 2.0)), bells, highpass)
+    return Equaliser(tilt + float(np.clip(rng.normal(0.0, 0.8), -2.0, 2.0)), bells, highpass, lowpass)
 
 
 def equalise(stem: FloatArray, equaliser: Equaliser) -> FloatArray:
     """Zero-phase equaliser."""
     size = _fast_size(stem.shape[1] + SAMPLE_RATE // 4)
-    frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE).astype(np.float32)
+    frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     return _filtered(stem, equaliser.response(frequencies), size)
 
 
@@ -96,6 +98,13 @@ def compression_gain(signal: FloatArray, ratio: float, window: float) -> FloatAr
 def draw_compression(rng: np.random.Generator) -> tuple[float, float] | None:
     """Ratio and window of a compressor, or none."""
     return (float(rng.uniform(1.5, 6.0)), float(0.002 * 30.0 ** rng.random())) if chance(rng, 0.7) else None
+
+
+def overlay(stem: FloatArray, sound: FloatArray | NDArray[np.float64], first: int) -> None:
+    """Add a sound [2, n] to a stem from sample `first` on, in place; what lies outside of the stem is lost."""
+    begin, end = max(first, 0), min(first + sound.shape[1], stem.shape[1])
+    if end > begin:
+        stem[:, begin:end] += sound[:, begin - first : end - first]
 
 
 def _filtered(stem: FloatArray, response: Response, size: int) -> FloatArray:

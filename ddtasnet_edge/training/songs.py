@@ -25,9 +25,9 @@ from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training.composition import Composition, compose
-from ddtasnet_edge.training.mixing import mix_down, to_pcm
-from ddtasnet_edge.training.render import SAMPLE_RATE, find_sound_font, render, require_program
-from ddtasnet_edge.training.vocals import sing
+from ddtasnet_edge.training.mixing import to_pcm
+from ddtasnet_edge.training.performance import make_stems
+from ddtasnet_edge.training.render import SAMPLE_RATE, find_sound_font, require_program
 
 SONG_NOTE = "synthetic song of ddtasnet-songs: FluidR3 GM sound font (MIT), espeak-ng voices"
 INFO = "song.json"
@@ -74,14 +74,6 @@ def song_seed(split: str, index: int) -> int:
     if not 0 <= index < SEEDS_PER_SPLIT:
         raise ConfigError(f"song {index} is outside of a split; expected 0 to {SEEDS_PER_SPLIT - 1}")
     return SPLITS[split] + index
-
-
-def make_stems(composition: Composition, seconds: float) -> FloatArray:
-    """The mixed stems of a composition: float32 [sources, 2, samples]; their sum is the mix."""
-    form, samples = composition.form, round(seconds * SAMPLE_RATE)
-    dry = {source: render(parts, form, samples) for source, parts in composition.parts.items()}
-    dry["vocals"] = sing(composition.tune, form, samples)
-    return mix_down(dry, form.seed)
 
 
 def make_songs(

@@ -10,6 +10,7 @@ import numpy as np
 
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training.chords import Key
+from ddtasnet_edge.training.effects import overlay
 from ddtasnet_edge.training.form import Form
 from ddtasnet_edge.training.render import SAMPLE_RATE
 from ddtasnet_edge.training.score import Note, chance, randomness
@@ -78,7 +79,7 @@ def sing(tune: Sequence[Note], form: Form, samples: int) -> FloatArray:
         left, right = np.cos((layer.pan + 1) * np.pi / 4), np.sin((layer.pan + 1) * np.pi / 4)
         for phrase in phrases(moved):
             voice, first = sing_phrase(phrase, syllables, manner, rng)
-            _add(stem, np.stack([left * voice, right * voice]) * layer.gain, first)
+            overlay(stem, np.stack([left * voice, right * voice]) * layer.gain, first)
     return stem
 
 
@@ -234,10 +235,3 @@ def _smooth(values: Array, width: int) -> Array:
     """A moving average over 2 * width + 1 values with the ends held."""
     kernel = np.hanning(2 * width + 3)[1:-1]
     return np.convolve(np.pad(values, width, mode="edge"), kernel / kernel.sum(), mode="valid")
-
-
-def _add(stem: FloatArray, voice: Array, first: int) -> None:
-    """Add a phrase to a stem in place; what lies outside of the song is lost."""
-    begin, end = max(first, 0), min(first + voice.shape[1], stem.shape[1])
-    if end > begin:
-        stem[:, begin:end] += voice[:, begin - first : end - first]
