@@ -177,9 +177,9 @@ def test_no_songs_is_said_with_the_command_that_makes_some(tmp_path: Path) -> No
     ("option", "value", "message"),
     [
         ("--count", "0", "count is 0: expected at least 1"),
-        ("--seconds", "0.5", "seconds is 0.5: expected 1 to 600"),
-        ("--seconds", "nan", "seconds is nan: expected 1 to 600"),
-        ("--seconds", "601", "seconds is 601.0: expected 1 to 600"),
+        ("--seconds", "0.5", "seconds is 0.5: expected 1 to 300"),
+        ("--seconds", "nan", "seconds is nan: expected 1 to 300"),
+        ("--seconds", "301", "seconds is 301.0: expected 1 to 300"),
         ("--jobs", "0", "jobs is 0: expected at least 1"),
     ],
 )

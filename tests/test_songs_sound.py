@@ -19,7 +19,7 @@ from ddtasnet_edge.training.composition import compose
 from ddtasnet_edge.training.mixing import mix_down, to_pcm
 from ddtasnet_edge.training.score import Note, Part, randomness
 from ddtasnet_edge.training.songs import require_song_tools
-from ddtasnet_edge.training.speech import BINS, Syllable
+from ddtasnet_edge.training.speech import BINS, Syllable, vocoder
 
 SEEDS = st.integers(0, 3 * 10**9)
 # One step of 16 bit, the grid on which mixed stems lie.
@@ -222,8 +222,6 @@ def test_a_missing_python_package_names_the_extra() -> None:
 @needs_tools
 def test_the_voice_follows_its_tune() -> None:
     """Long single notes, sung; the fundamental that an independent estimator finds lies on them."""
-    import pyworld
-
     form = compose(3, 8.0).form
     tune = tuple(Note(4.0 * index, 3.0, pitch, 100) for index, pitch in enumerate((60, 64, 62)))
     words = [vocals.Sung("la", (form.seconds(n.start),), (float(n.pitch),), form.seconds(n.end), 1.0) for n in tune]
@@ -231,7 +229,7 @@ def test_the_voice_follows_its_tune() -> None:
     manner = vocals.Manner(portamento=0.05, vibrato=0.3, rate=5.5, breath=0.0, drift=0.05, scoop=0.5)
     for sung, note in zip(words, tune, strict=True):
         voice, first = vocals.sing_phrase([sung], syllables, manner, randomness(2, "phrase"))
-        pitch, times = pyworld.harvest(voice, render.SAMPLE_RATE, f0_floor=80.0, f0_ceil=800.0)
+        pitch, times = vocoder().harvest(voice, render.SAMPLE_RATE, f0_floor=80.0, f0_ceil=800.0)
         held = (times + first / render.SAMPLE_RATE > sung.times[0] + 0.2) & (pitch > 0)
         assert held.sum() > 50
         # Half a semitone would be the neighbouring note; vibrato and drift are symmetric.

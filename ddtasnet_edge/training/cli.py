@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="songs go to DIR/SPLIT/SPLIT-NUMBER")
     parser.add_argument("--split", choices=tuple(SPLITS), required=True, help="no split shares a song with another")
     parser.add_argument("--count", metavar="N", type=int, required=True, help="songs in the split, numbered from 0")
-    parser.add_argument("--seconds", metavar="S", type=float, required=True, help="length of each song, 1 to 600")
+    parser.add_argument("--seconds", metavar="S", type=float, required=True, help="length of each song, 1 to 300")
     parser.add_argument(
         "--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )

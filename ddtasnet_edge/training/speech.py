@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import warnings
 import wave
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,17 +66,24 @@ def speak(word: str, voice: str, formants: float) -> Syllable:
 
     Raises AudioError when espeak-ng fails.
     """
-    import pyworld
-
+    world = vocoder()
     samples, rate = _recite(word, voice)
-    pitch, times = pyworld.dio(samples, rate, frame_period=FRAME * 1000)
-    pitch = pyworld.stonemask(samples, pitch, times, rate)
+    pitch, times = world.dio(samples, rate, frame_period=FRAME * 1000)
+    pitch = world.stonemask(samples, pitch, times, rate)
     size = 2 * (BINS - 1) * rate // SAMPLE_RATE
-    spectrum = pyworld.cheaptrick(samples, pitch, times, rate, fft_size=size)
-    aperiodicity = pyworld.d4c(samples, pitch, times, rate, fft_size=size)
+    spectrum = world.cheaptrick(samples, pitch, times, rate, fft_size=size)
+    aperiodicity = world.d4c(samples, pitch, times, rate, fft_size=size)
     spectrum = _move_formants(_extend(spectrum), formants)
     aperiodicity = np.pad(aperiodicity, ((0, 0), (0, BINS - aperiodicity.shape[1])), constant_values=1.0)
     return _trim(spectrum, aperiodicity, pitch > 0)
+
+
+def vocoder() -> Any:
+    """The module pyworld. Its import warns of its own use of pkg_resources, which is nothing a user could change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyworld
+    return pyworld
 
 
 def _recite(word: str, voice: str) -> tuple[Array, int]:

@@ -26,6 +26,7 @@ from ddtasnet_edge.training.speech import (
     Array,
     Syllable,
     speak,
+    vocoder,
 )
 
 _PAUSE = 0.25  # seconds of rest that end a phrase
@@ -45,7 +46,10 @@ class Sung:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a singer sings. portamento in seconds, vibrato in semitones and Hz, breath 0..1, drift in semitones."""
+    """How a singer sings. portamento in seconds, rate of the vibrato in Hz, breath 0..1, the others in semitones.
+
+    A scoop is how far below its first note a phrase begins.
+    """
 
     portamento: float
     vibrato: float
@@ -57,7 +61,7 @@ class Manner:
 
 @dataclass(frozen=True)
 class Layer:
-    """One of the voices that sing together: semitones come from `interval` scale steps; delay in seconds."""
+    """One of the voices that sing together: `interval` in scale steps, delay in seconds, pan from -1 to 1."""
 
     interval: int
     delay: float
@@ -127,6 +131,7 @@ def _underlay(tune: Sequence[Note], form: Form, rng: np.random.Generator) -> tup
 
 
 def learn(words: Sequence[Sung], tune: Sequence[Note], rng: np.random.Generator) -> dict[str, Syllable]:
+    """The syllable of each word, spoken by a voice that fits the height of the tune."""
     high = np.median([note.pitch for note in tune]) >= _HIGH
     voice = f"{rng.choice(ACCENTS)}+{rng.choice(HIGH_VOICES if high else LOW_VOICES)}"
     formants = float(rng.uniform(0.95, 1.2) if high else rng.uniform(0.88, 1.08))
@@ -142,6 +147,7 @@ def _shift(sung: Sung, layer: Layer, key: Key, rng: np.random.Generator) -> Sung
 
 
 def phrases(words: Sequence[Sung]) -> Iterator[list[Sung]]:
+    """The words between two breaths."""
     phrase = [words[0]]
     for last, sung in pairwise(words):
         if sung.times[0] - last.end > _PAUSE:
@@ -155,8 +161,6 @@ def sing_phrase(
     phrase: Sequence[Sung], syllables: dict[str, Syllable], manner: Manner, rng: np.random.Generator
 ) -> tuple[Array, int]:
     """Samples of a phrase and the place of the first in the song, which may be negative."""
-    import pyworld
-
     origin = phrase[0].times[0] - syllables[phrase[0].word].begin * FRAME
     frames = int((phrase[-1].end - origin) / FRAME) + 1
     spectrum = np.full((frames, BINS), SILENCE)
@@ -170,7 +174,7 @@ def sing_phrase(
         voiced[begin:end] = syllable.voiced[np.round(places).astype(int)]
     aperiodicity += (1.0 - aperiodicity) * manner.breath
     pitch = _pitch_curve(phrase, origin, frames, manner, rng) * voiced
-    voice = pyworld.synthesize(pitch, spectrum, aperiodicity, SAMPLE_RATE, FRAME * 1000)
+    voice = vocoder().synthesize(pitch, spectrum, aperiodicity, SAMPLE_RATE, FRAME * 1000)
     return voice, round(origin * SAMPLE_RATE)
 
 
