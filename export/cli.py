@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    if arguments.musdb is None and (arguments.tracks or arguments.excerpt or arguments.subset != "test"):
+    if arguments.musdb is None and (arguments.tracks or arguments.excerpt is not None or arguments.subset != "test"):
         raise ConfigError("--tracks, --excerpt and --subset choose from MUSDB18; name its folder with --musdb")
     require(EXPORT_PACKAGES, "exporting", "export")
     from ddtasnet_edge.compiler import STAGES, Compiler, Music

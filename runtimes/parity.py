@@ -76,6 +76,8 @@ class ParityReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """One sentence for each threshold missed; empty when the bundle passed."""
+        if not self.clips:
+            return ("no clip was compared",)
         return tuple(failure for clip in self.clips for failure in _failures(clip, self.thresholds))
 
     @property
@@ -137,8 +139,13 @@ def _compare_stems(clip: Clip, found: Trace, reference: Trace, sources: Sequence
 
 
 def _failures(clip: ClipParity, thresholds: Thresholds) -> Iterator[str]:
+    if thresholds.snr_db is None and (thresholds.dsdr_db is None or not clip.stems):
+        yield f"{clip.clip}: nothing to judge by, neither true stems nor a threshold for SNR"
     if not math.isfinite(clip.max_abs_error):
         yield f"{clip.clip}: the stems hold NaN or infinity"
+    for slot, error in clip.state_max_abs_error.items():
+        if not math.isfinite(error):
+            yield f"{clip.clip}: the state slot '{slot}' holds NaN or infinity"
     # Written so that NaN fails: not (NaN >= limit).
     if thresholds.snr_db is not None and not clip.snr_db >= thresholds.snr_db:
         yield f"{clip.clip}: SNR {clip.snr_db:.1f} dB, expected at least {thresholds.snr_db:g} dB"
