@@ -34,6 +34,7 @@ OTHER_MODELS: dict[str, dict[str, Any]] = {
     "hop 128": {"hop_length": 128},
     "lstm": {"cell": "lstm"},
     "mono, two sources": {"channels": 1, "sources": ("vocals", "drums")},
+    "mono, one source": {"channels": 1, "sources": ("vocals",)},
     "unknown sources": {"sources": ("voice", "rest")},
 }
 
