@@ -25,7 +25,8 @@ demo: $(VENV)/.installed
 	@echo; echo "== 2 of 3: time every hop on this machine"
 	$(BIN)/ddtasnet-bench $(BUNDLE)
 	@echo; echo "== 3 of 3: separate a real piece of music, hop by hop"
-	$(BIN)/ddtasnet-run $(BUNDLE) "$$($(BIN)/python -c '$(FIND_SONG)')" --out separated --force
+	@echo '$(BIN)/ddtasnet-run $(BUNDLE) "SONG" --out separated --force'
+	@$(BIN)/ddtasnet-run $(BUNDLE) "$$($(BIN)/python -c '$(FIND_SONG)')" --out separated --force
 
 test: $(VENV)/.installed $(OLD_VENV)/.installed
 	$(BIN)/ruff check .

@@ -70,13 +70,14 @@ def say(message: str, quiet: bool = False) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> None:
-    """A table on stdout; the first column is left-aligned, the others right-aligned. Never wraps or cuts a cell."""
+    """A table on stdout; columns of numbers are right-aligned. Never wraps or cuts a cell."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        numeric = all(_is_number(str(row[index])) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     # Cells are data, not markup, and a table in a pipe or a narrow terminal stays whole.
@@ -95,6 +96,14 @@ def write_json(destination: str, values: Any) -> None:
 
 def _unheard(stage: str) -> None:
     """Where stages go when nobody watches."""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return cell == "-"
+    return True
 
 
 @contextmanager
