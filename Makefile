@@ -1,4 +1,4 @@
-# The two commands of this project, both from nothing but Python >= 3.10 with venv, make and a C compiler:
+# The two commands of this project, both from nothing but Python >= 3.10 with venv, and make:
 #   make demo   exports an INT8 bundle, verifies it, measures it and separates a piece of music with it
 #   make test   checks style, types and behaviour
 # Their environments are kept in .venv and .venv-tflite-runtime and follow pyproject.toml and constraints.txt.

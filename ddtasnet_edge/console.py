@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -48,6 +49,8 @@ def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParse
 
 def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command's action and turn errors into one line and an exit code."""
+    # Terminated politely, a command cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return action(arguments)
     except EdgeError as error:
@@ -61,6 +64,11 @@ def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_OK
+    except Exception as error:  # noqa: BLE001 - a person gets one line for our mistakes too
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: unexpected {type(error).__name__}: {error}; report it with what --debug prints", file=sys.stderr)
+        return EXIT_USAGE
 
 
 def say(message: str, quiet: bool = False) -> None:

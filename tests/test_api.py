@@ -70,9 +70,11 @@ def refusal(bundle: Path, kind: type[EdgeError] = BundleError) -> str:
 class TestUse:
     def test_compile_then_load(self, few: Path, tmp_path: Path, song: FloatArray) -> None:
         """As the README has it, with the default clip."""
-        path = de.compile(few, target="onnx", recipe="static_wi8_ai8", out=str(tmp_path / "build"))
-        assert path == tmp_path / "build" / "few-onnx-static_wi8_ai8.edge"
+        path = de.compile(few, target="onnx", recipe="dynamic_wi8_afp32", out=str(tmp_path / "build"))
+        assert path == tmp_path / "build" / "few-onnx-dynamic_wi8_afp32.edge"
         assert read_bundle(path).manifest.status == "verified"
+        with pytest.raises(EdgeError, match="exists already"):
+            de.compile(few, target="onnx", recipe="dynamic_wi8_afp32", out=tmp_path / "build")
         runner = de.load(path, num_threads=1)
         assert (runner.spec.sample_rate, runner.spec.hop_length, runner.spec.algorithmic_latency) == (44100, 512, 512)
         assert runner.spec.sources == ("drums", "bass", "other", "vocals")
@@ -86,21 +88,16 @@ class TestUse:
     def test_a_missed_gate_raises_and_keeps_the_bundle(
         self, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        (tmp_path / "few-torch-float32.edge").mkdir()
         monkeypatch.setattr(compiler, "thresholds_for", lambda *_: Thresholds(dsdr_db=-1.0))
         with pytest.raises(GateError, match=r"few-torch-float32\.edge missed its parity .*drums.*; .*vocals") as caught:
-            de.compile(few, target="torch", out=tmp_path)
+            de.compile(few, target="torch", out=tmp_path, force=True)
         assert caught.value.exit_code == 1
         assert "\n" not in str(caught.value)
         bundle = read_bundle(tmp_path / "few-torch-float32.edge")
         assert bundle.manifest.status == "failed"
         assert len(bundle.manifest.evidence["parity"]["failures"]) == 4
         open_session(bundle).close()
-
-    def test_an_existing_bundle_needs_force(self, few: Path, tmp_path: Path) -> None:
-        path = de.compile(few, target="torch", out=tmp_path)
-        with pytest.raises(EdgeError, match="exists already"):
-            de.compile(few, target="torch", out=tmp_path)
-        assert de.compile(few, target="torch", out=tmp_path, force=True) == path
 
     def test_without_torch_compile_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ddtasnet_edge.dependencies.find_spec", lambda name: None if name == "torch" else name)

@@ -13,6 +13,8 @@ from tests.bundles import EVERY, FLOAT, INT8, RECIPES_OF
 from tests.graphs import READERS
 
 OLDER = f"tflite on {TFLITE_RUNTIME}"
+# What a runtime refuses to open needs no threshold (runtimes/tflite_session.py).
+REFUSED = {OLDER: {"dynamic_wi8_afp32"}}
 
 
 def registered() -> set[tuple[str, str]]:
@@ -37,7 +39,8 @@ def test_every_target_and_recipe_is_in_the_contract_tests() -> None:
 @pytest.mark.parametrize("target", [*RECIPES_OF, OLDER])
 def test_every_target_and_recipe_has_thresholds_that_can_fail(target: str) -> None:
     recipes = read_thresholds()[target]
-    assert set(recipes) == {recipe for name, recipe in registered() if name == target.partition(" ")[0]}
+    possible = {recipe for name, recipe in registered() if name == target.partition(" ")[0]}
+    assert set(recipes) == possible - REFUSED.get(target, set())
     for recipe, kinds in recipes.items():
         assert set(kinds) == {"random", "trained"}, recipe
         # Random weights separate nothing: only SNR can judge them.

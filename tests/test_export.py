@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import ConfigError, ExportError
@@ -108,11 +109,26 @@ def test_a_layer_is_known_by_its_weight_in_any_orientation() -> None:
     layers = Layers(MODEL)
     weight = MODEL.fusion.rnn.weight_hh_l0.detach().numpy()
     for form in (weight, weight.T, weight[None], np.asfortranarray(weight)):
-        assert layers.name_of(form) == "fusion.rnn.weight_hh_l0"
-    assert layers.name_of(weight + 1e-6) is None
-    assert layers.name_of(weight[1:]) is None
-    assert layers.name_of(weight.astype(np.float64)) is None
-    assert layers.name_of(MODEL.fusion.rnn.bias_hh_l0.detach().numpy()) is None
+        assert layers.naming()(form) == "fusion.rnn.weight_hh_l0"
+    assert layers.naming()(weight + 1e-6) is None
+    assert layers.naming()(weight[1:]) is None
+    assert layers.naming()(weight.astype(np.float64)) is None
+    assert layers.naming()(MODEL.fusion.rnn.bias_hh_l0.detach().numpy()) is None
+
+
+def test_layers_of_equal_weight_are_told_apart_by_their_order() -> None:
+    """A trained network may hold two matrices of zeros; each is still found once."""
+    model = create_model(small_config())
+    with torch.no_grad():
+        for block in (model.time_cbam, model.spectral_cbam):
+            block.excite.weight.zero_()
+    layers = Layers(model)
+    zeros = model.time_cbam.excite.weight.detach().numpy()
+    name_of = layers.naming()
+    assert [name_of(zeros), name_of(zeros.T)] == ["time_cbam.excite.weight", "spectral_cbam.excite.weight"]
+    assert name_of(zeros) is None
+    assert layers.naming()(zeros) == "time_cbam.excite.weight", "each pass over a graph starts anew"
+    assert {"time_cbam.excite.weight", "spectral_cbam.excite.weight"} <= layers.names
 
 
 def test_every_matrix_of_the_model_is_a_layer() -> None:

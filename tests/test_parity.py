@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,15 @@ def test_a_gate_without_clips_fails() -> None:
     assert ParityReport("r", "torch", STRICT, ()).failures == ("no clip was compared",)
 
 
+def test_a_trace_survives_the_disk(reference: Trace, tmp_path: Path) -> None:
+    reference.save(tmp_path / "trace.npz")
+    loaded = Trace.load(tmp_path / "trace.npz")
+    np.testing.assert_array_equal(loaded.stems, reference.stems)
+    assert list(loaded.state) == list(reference.state)
+    for slot, value in reference.state.items():
+        np.testing.assert_array_equal(loaded.state[slot], value)
+
+
 def test_references_and_clips_must_pair(clip: Clip, reference: Trace) -> None:
     with Faulty("none") as session, pytest.raises(ValueError, match="zip"):
         compare(session, [clip], [reference, reference], STRICT, "torch")
@@ -226,7 +236,7 @@ class TestThresholds:
                 assert thresholds_for(target, "float32", weights, "any") == Thresholds(60.0, 0.01)
             for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32"):
                 assert thresholds_for(target, recipe, "random", "any") == Thresholds(snr_db=15.0)
-                assert thresholds_for(target, recipe, "trained", "any") == Thresholds(dsdr_db=0.1)
+                assert thresholds_for(target, recipe, "trained", "any") == Thresholds(15.0, 0.1)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

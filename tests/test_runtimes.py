@@ -271,3 +271,20 @@ def test_a_closed_session_says_so(bundle: Bundle, hops: list[FloatArray]) -> Non
     for use in (lambda: session.step(hops[1]), session.reset, session.get_state, lambda: session.set_state(state)):
         with pytest.raises(StreamError, match="the session is closed"):
             use()
+
+
+def test_the_callers_arithmetic_is_left_alone(session: Session, hops: list[FloatArray]) -> None:
+    """Runtimes offer to flush denormals to zero, and then do so for the thread that called them, for good."""
+    session.step(hops[0])
+    denormal = np.array([1e-40], dtype=np.float32)
+    assert (denormal * np.float32(1.0))[0] > 0.0
+
+
+def test_opening_and_running_print_nothing(
+    bundle: Bundle, hops: list[FloatArray], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither from Python nor past it: `--quiet` promises so."""
+    capfd.readouterr()
+    with open_session(bundle) as session:
+        session.step(hops[0])
+    assert capfd.readouterr() == ("", "")

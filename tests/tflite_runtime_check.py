@@ -1,41 +1,50 @@
 """Parity of tflite bundles on tflite-runtime: run by another interpreter, which has the base install, tflite-runtime
 and numpy 1 but no torch.
 
-    python tflite_runtime_check.py TRACES.npz BUNDLE...
+    python tflite_runtime_check.py CLIP.npz TRACE.npz BUNDLE...
 
-TRACES.npz holds one clip and what PyTorch made of it: mix [channels, n], the true stems and the reference stems
-[sources, channels, n], and each state slot under its name. Prints a JSON object with a report for each bundle.
+CLIP.npz holds mix [channels, n] and the true stems [sources, channels, n], TRACE.npz what PyTorch made of it. Prints
+a JSON object with a report, or the line with which it was refused, for each bundle.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ddtasnet_edge.bundle import read_bundle
+from ddtasnet_edge.bundle import Bundle, read_bundle
 from ddtasnet_edge.clips import Clip
+from ddtasnet_edge.errors import BundleError
 from ddtasnet_edge.runtimes import open_session
-from ddtasnet_edge.runtimes.parity import Trace, compare
+from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare
 from ddtasnet_edge.runtimes.thresholds import thresholds_for
 
 
-def main(traces: str, *bundles: str) -> None:
-    """Compare each bundle with the traces."""
-    with np.load(traces, allow_pickle=False) as file:
-        arrays = dict(file)
-    mix, true, made = (arrays.pop(name) for name in ("mix", "true_stems", "reference_stems"))
-    reports = {}
+def main(clip_file: str, trace_file: str, *bundles: str) -> None:
+    """Compare each bundle with the trace."""
+    with np.load(clip_file, allow_pickle=False) as arrays:
+        mix, stems = arrays["mix"], arrays["stems"]
+    trace = Trace.load(Path(trace_file))
+    results: dict[str, Any] = {}
     for path in bundles:
         bundle = read_bundle(path)
-        manifest = bundle.manifest
-        with open_session(bundle) as session:
-            thresholds = thresholds_for(manifest.target, manifest.recipe, manifest.weights, session.runtime)
-            clip = Clip("traced", mix, true, session.spec.sample_rate, "stored with its reference")
-            report = compare(session, [clip], [Trace(made, arrays)], thresholds, "torch")
-        reports[path] = report.to_dict()
-    print(json.dumps({"numpy": np.__version__, "torch": "torch" in sys.modules, "reports": reports}))
+        clip = Clip("traced", mix, stems, bundle.manifest.spec.sample_rate, "stored with its reference")
+        try:
+            results[path] = check(bundle, clip, trace).to_dict()
+        except BundleError as error:
+            results[path] = str(error)
+    print(json.dumps({"numpy": np.__version__, "torch": "torch" in sys.modules, "results": results}))
+
+
+def check(bundle: Bundle, clip: Clip, trace: Trace) -> ParityReport:
+    manifest = bundle.manifest
+    with open_session(bundle) as session:
+        thresholds = thresholds_for(manifest.target, manifest.recipe, manifest.weights, session.runtime)
+        return compare(session, [clip], [trace], thresholds, "torch")
 
 
 if __name__ == "__main__":
