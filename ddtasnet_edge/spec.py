@@ -62,8 +62,8 @@ class StreamSpec:
         lengths = (self.sample_rate, self.channels, self.window_length, self.hop_length)
         if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in lengths):
             raise ValueError(f"rate, channels, window and hop are {lengths}, expected positive whole numbers")
-        if self.algorithmic_latency != self.window_length - self.hop_length:
-            raise ValueError(f"latency is {self.algorithmic_latency}, expected window - hop")
+        if not isinstance(self.algorithmic_latency, int) or self.algorithmic_latency < 0:
+            raise ValueError(f"latency is {self.algorithmic_latency}, expected a whole number of samples")
         if not self.sources or not all(isinstance(name, str) and name.isidentifier() for name in self.sources):
             raise ValueError(f"sources are {self.sources}, expected names")
         names = [slot.name for slot in self.slots]
