@@ -1,4 +1,4 @@
-# The two commands of this project, both from nothing but Python >= 3.10 with venv, make and a C compiler:
+# The two commands of this project, both from nothing but Python >= 3.10 with venv, and make:
 #   make demo   exports an INT8 bundle, verifies it, measures it and separates a piece of music with it
 #   make test   checks style, types and behaviour
 # Their environments are kept in .venv and .venv-tflite-runtime and follow pyproject.toml and constraints.txt.
@@ -25,7 +25,8 @@ demo: $(VENV)/.installed
 	@echo; echo "== 2 of 3: time every hop on this machine"
 	$(BIN)/ddtasnet-bench $(BUNDLE)
 	@echo; echo "== 3 of 3: separate a real piece of music, hop by hop"
-	$(BIN)/ddtasnet-run $(BUNDLE) "$$($(BIN)/python -c '$(FIND_SONG)')" --out separated --force
+	@echo '$(BIN)/ddtasnet-run $(BUNDLE) "SONG" --out separated --force'
+	@$(BIN)/ddtasnet-run $(BUNDLE) "$$($(BIN)/python -c '$(FIND_SONG)')" --out separated --force
 
 test: $(VENV)/.installed $(OLD_VENV)/.installed
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,29 @@ def compile(
     out: str | Path = "build",
     *,
     force: bool = False,
+    calibration: str | Path | None = None,
+    musdb: str | Path | None = None,
+    tracks: Sequence[str] | None = None,
+    excerpt: float | None = None,
 ) -> Path:
     """Compile a model and verify the result; what `ddtasnet-export` does for one target.
 
     model: a preset ("tiny", "small", "base", "large"), a checkpoint (.safetensors, .pt) or a configuration
-    (.json). Returns the path of the bundle. Raises GateError when parity misses a threshold (the bundle stays,
-    marked failed) and other EdgeErrors on bad input.
+    (.json). calibration: folder of songs for a calibrated recipe; musdb: MUSDB18 root to verify on, its test set,
+    with tracks (names, None for all) and excerpt (seconds, None for whole tracks). Returns the path of the bundle.
+    Raises GateError when parity misses a threshold (the bundle stays, marked failed) and other EdgeErrors on bad
+    input.
     """
     require(("torch", "safetensors"), "compiling", "export")
-    from ddtasnet_edge.compiler import Compiler
+    from ddtasnet_edge.compiler import Compiler, Music
 
-    bundle, report = Compiler(model).compile(target, recipe, Path(out), force=force)
+    music = Music(
+        musdb=None if musdb is None else Path(musdb),
+        tracks=tracks,
+        excerpt=excerpt,
+        calibration=None if calibration is None else Path(calibration),
+    )
+    bundle, report = Compiler(model, music).compile(target, recipe, Path(out), force=force)
     if not report.passed:
         raise GateError(f"{bundle.path} missed its parity thresholds: {'; '.join(report.failures)}")
     return bundle.path

@@ -139,7 +139,7 @@ def _read_manifest(path: Path) -> Manifest:
         schema = values["schema"]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise BundleError(f"{path} cannot be read ({error}); copy or export the bundle again") from error
-    if schema != SCHEMA:
+    if isinstance(schema, bool) or schema != SCHEMA:
         raise BundleError(
             f"{path} has schema {schema}, this version reads schema {SCHEMA}; "
             "export the bundle again, or install the version of ddtasnet-edge that wrote it"
@@ -151,8 +151,9 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path} is not a manifest of schema {SCHEMA} ({error}); export the bundle again") from error
     if manifest.status not in STATUSES or not records or any(Path(name).name != name for name in records):
         raise BundleError(f"{path} holds an impossible status or file name; export the bundle again")
-    if not all(isinstance(record.sha256, str) for record in records.values()):
-        raise BundleError(f"{path} holds a sha256 that is not text; export the bundle again")
+    texts = [manifest.target, manifest.recipe, *(record.sha256 for record in records.values())]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(manifest.model, Mapping):
+        raise BundleError(f"{path} holds a target, recipe, model or sha256 of the wrong type; export the bundle again")
     return manifest
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -111,15 +112,23 @@ def musdb_clips(
     return (known[name].read(form, excerpt, with_stems) for name in chosen)
 
 
-def folder_clips(folder: Path | str, form: ClipFormat = AS_RECORDED, *, excerpt: float | None = None) -> Iterator[Clip]:
+def folder_clips(
+    folder: Path | str,
+    form: ClipFormat = AS_RECORDED,
+    *,
+    excerpt: float | None = None,
+    choose: Callable[[int], Iterable[int]] = range,
+) -> Iterator[Clip]:
     """Mixes without stems: the songs directly in a folder by name, or the training set of a MUSDB18 folder.
 
-    excerpt: seconds from the centre of each song, None for all of it. Raises AudioError at once when there is
-    nothing to read, and later for damaged files.
+    excerpt: seconds from the centre of each song, None for all of it. choose: number of songs -> indices of those
+    to read. Raises AudioError at once when there is nothing to read, and later for damaged files.
     """
     folder = Path(folder)
     if any((folder / subset).is_dir() for subset in SUBSETS):
-        return musdb_clips(folder, form, subset="train", excerpt=excerpt, with_stems=False)
+        tracks = list(_find_tracks(folder, "train"))
+        chosen = [tracks[index] for index in choose(len(tracks))]
+        return musdb_clips(folder, form, subset="train", tracks=chosen, excerpt=excerpt, with_stems=False)
     _check_excerpt(excerpt)
     try:
         names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
@@ -131,7 +140,8 @@ def folder_clips(folder: Path | str, form: ClipFormat = AS_RECORDED, *, excerpt:
     if not songs:
         found = ", ".join(names[:5]) or "nothing"
         raise AudioError(f"no audio in {folder}, found {found}; expected {', '.join(SONG_SUFFIXES)} files")
-    return (Clip(name, _read(folder / name, 0, form, excerpt), None, form.sample_rate, USER_NOTE) for name in songs)
+    chosen = [songs[index] for index in choose(len(songs))]
+    return (Clip(name, _read(folder / name, 0, form, excerpt), None, form.sample_rate, USER_NOTE) for name in chosen)
 
 
 def hash_clips(clips: Iterable[Clip]) -> str:
@@ -202,8 +212,8 @@ def _read(path: Path, stream: int, form: ClipFormat, excerpt: float | None) -> F
 
 
 def _check_excerpt(excerpt: float | None) -> None:
-    if excerpt is not None and not excerpt > 0.0:
-        raise ConfigError(f"excerpt is {excerpt} s: expected more than 0")
+    if excerpt is not None and not 0.0 < excerpt < math.inf:
+        raise ConfigError(f"excerpt is {excerpt} s: expected more than 0, and finite")
 
 
 def _check_sources(form: ClipFormat) -> None:

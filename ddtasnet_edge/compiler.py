@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import tee
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ddtasnet_edge import __version__, files
 from ddtasnet_edge.benchmarks.machine import describe_machine
@@ -24,7 +28,15 @@ from ddtasnet_edge.bundle import (
     with_evidence,
     write_manifest,
 )
-from ddtasnet_edge.clips import Clip, ClipFormat, default_clip, hash_clips, musdb_clips
+from ddtasnet_edge.clips import (
+    DEFAULT_NOTE,
+    MUSDB_NOTE,
+    Clip,
+    ClipFormat,
+    default_clip,
+    hash_clips,
+    musdb_clips,
+)
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.dependencies import installed_versions
 from ddtasnet_edge.errors import ExportError
@@ -71,16 +83,27 @@ class Music:
     excerpt: float | None = None
     calibration: Path | None = None
 
-    def verification_clips(self, form: ClipFormat) -> list[Clip]:
-        """The clips of the parity gate. A model with stems that MUSDB18 lacks is judged by SNR alone."""
-        known = set(form.sources) <= set(MUSDB_SOURCES)
+    def verification_clips(self, form: ClipFormat) -> Iterator[Clip]:
+        """The clips of the parity gate, one in memory at a time. Raises at once when there are none.
+
+        A model with stems that MUSDB18 lacks gets clips without stems and is judged by SNR alone.
+        """
+        with_stems = self.has_stems(form)
         if self.musdb is None:
-            return [default_clip(form, with_stems=known)]
-        return list(
-            musdb_clips(
-                self.musdb, form, subset=self.subset, tracks=self.tracks, excerpt=self.excerpt, with_stems=known
-            )
+            return iter([default_clip(form, with_stems=with_stems)])
+        return musdb_clips(
+            self.musdb, form, subset=self.subset, tracks=self.tracks, excerpt=self.excerpt, with_stems=with_stems
         )
+
+    @staticmethod
+    def has_stems(form: ClipFormat) -> bool:
+        """Whether the true stems of a model's sources are known."""
+        return set(form.sources) <= set(MUSDB_SOURCES)
+
+    @property
+    def note(self) -> str:
+        """Where the verification clips come from and under which licence."""
+        return DEFAULT_NOTE if self.musdb is None else MUSDB_NOTE
 
 
 class Compiler:
@@ -112,13 +135,22 @@ class Compiler:
         The folder appears whole, at the end, also when parity failed: then its status says so and the caller
         decides. Raises ExportError and what `place` raises.
         """
+        # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
+        torch.set_num_threads(1)
         place = self.place(target, recipe, out, force=force)
+        self._read_music(recipe_named(recipe))
         with files.writing_folder(place, replace=force) as folder:
             begin(f"{place.name}: building")
             write_manifest(folder, self._build(folder, target, recipe_named(recipe)))
             begin(f"{place.name}: verifying")
             bundle, report = self._verify(read_bundle(folder))
         return replace(bundle, path=place), report
+
+    def _read_music(self, recipe: Recipe) -> None:
+        """Music that cannot be read is refused before any work is done or any folder made."""
+        if recipe.needs_calibration:
+            _ = self._calibration
+        self._music.verification_clips(self.source.model.config)
 
     def _build(self, folder: Path, target: str, recipe: Recipe) -> Manifest:
         exporter, spec = exporter_for(target), self.source.model.spec()
@@ -165,10 +197,12 @@ class Compiler:
 
     def _verify(self, bundle: Bundle) -> tuple[Bundle, ParityReport]:
         with open_session(bundle) as session:
-            thresholds = thresholds_for(
-                bundle.manifest.target, bundle.manifest.recipe, bundle.manifest.weights, session.runtime
-            )
-            report = compare(session, self._clips, self._references, thresholds, TorchSession.runtime)
+            # Without true stems there is no SDR: such a model is judged by SNR, as random weights are.
+            weights = bundle.manifest.weights if self._music.has_stems(bundle.manifest.spec) else "random"
+            thresholds = thresholds_for(bundle.manifest.target, bundle.manifest.recipe, weights, session.runtime)
+            music, again = tee(self._clips_and_references())
+            clips, references = (clip for clip, _ in music), (trace for _, trace in again)
+            report = compare(session, clips, references, thresholds, TorchSession.runtime)
             latency = self._measure(session)
         return with_evidence(bundle, {"parity": report.to_dict(), "latency": latency}, report.passed), report
 
@@ -190,21 +224,25 @@ class Compiler:
         }
 
     @cached_property
-    def _clips(self) -> list[Clip]:
-        return self._music.verification_clips(self.source.model.config)
-
-    @cached_property
     def _calibration(self) -> list[Clip]:
         return calibration_clips(self.source.model.config, self._music.calibration)
 
     @cached_property
-    def _references(self) -> list[Trace]:
-        with TorchSession.from_model(self.source.model) as session:
-            return [run_clip(session, clip) for clip in self._clips]
+    def _spool(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory()
+
+    def _clips_and_references(self) -> Iterator[tuple[Clip, Trace]]:
+        """Each clip with what the reference makes of it; traces wait on disk for the next bundle."""
+        for index, clip in enumerate(self._music.verification_clips(self.source.model.config)):
+            path = Path(self._spool.name, f"{index}.npz")
+            if not path.exists():
+                with TorchSession.from_model(self.source.model) as session:
+                    run_clip(session, clip).save(path)
+            yield clip, Trace.load(path)
 
     def _licence(self, recipe: Recipe) -> dict[str, str]:
         weights = "random weights: no training data" if self.source.weights == "random" else "see the checkpoint's card"
-        licence = {"software": "MIT", "weights": weights, "parity": _notes(self._clips)}
+        licence = {"software": "MIT", "weights": weights, "parity": self._music.note}
         if recipe.needs_calibration:
             licence["calibration"] = f"ranges measured on: {_notes(self._calibration)}"
         return licence

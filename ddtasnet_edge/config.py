@@ -101,6 +101,9 @@ def _require_positive_int(name: str, value: object) -> None:
         raise ConfigError(f"{name} is {value!r}: expected a positive whole number")
 
 
+#: Configuration class of each architecture; models/registry.py has the network that belongs to it.
+CONFIGS: dict[str, type[DDTasNetConfig]] = {DDTasNetConfig.architecture: DDTasNetConfig}
+
 PRESETS: dict[str, DDTasNetConfig] = {
     "tiny": DDTasNetConfig(units=32, bases=48),
     "small": DDTasNetConfig(units=128, bases=256),
@@ -129,7 +132,7 @@ def config_from_dict(values: object) -> DDTasNetConfig:
     """A configuration of any registered architecture from plain JSON values."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"a model configuration is a JSON object, got {type(values).__name__}")
-    architecture = values.get("architecture", DDTasNetConfig.architecture)
-    if architecture != DDTasNetConfig.architecture:
-        raise ConfigError(f"unknown architecture '{architecture}': {nearest(str(architecture), ('ddtasnet',))}")
-    return DDTasNetConfig.from_dict(values)
+    architecture = str(values.get("architecture", DDTasNetConfig.architecture))
+    if architecture not in CONFIGS:
+        raise ConfigError(f"unknown architecture '{architecture}': {nearest(architecture, tuple(CONFIGS))}")
+    return CONFIGS[architecture].from_dict(values)

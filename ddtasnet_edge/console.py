@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -48,6 +49,8 @@ def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParse
 
 def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command's action and turn errors into one line and an exit code."""
+    # Terminated politely, a command cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return action(arguments)
     except EdgeError as error:
@@ -61,6 +64,11 @@ def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_OK
+    except Exception as error:  # noqa: BLE001 - a person gets one line for our mistakes too
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: unexpected {type(error).__name__}: {error}; report it with what --debug prints", file=sys.stderr)
+        return EXIT_USAGE
 
 
 def say(message: str, quiet: bool = False) -> None:
@@ -70,13 +78,14 @@ def say(message: str, quiet: bool = False) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> None:
-    """A table on stdout; the first column is left-aligned, the others right-aligned. Never wraps or cuts a cell."""
+    """A table on stdout; columns of numbers are right-aligned. Never wraps or cuts a cell."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        numeric = all(_is_number(str(row[index])) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     # Cells are data, not markup, and a table in a pipe or a narrow terminal stays whole.
@@ -95,6 +104,14 @@ def write_json(destination: str, values: Any) -> None:
 
 def _unheard(stage: str) -> None:
     """Where stages go when nobody watches."""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return cell == "-"
+    return True
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
+from types import ModuleType
 
 from ddtasnet_edge.errors import MissingDependencyError
 
@@ -19,6 +21,16 @@ def require(packages: Sequence[str], action: str, extra: str) -> None:
         raise MissingDependencyError(
             f"{action} needs {', '.join(missing)}, which is not installed; pip install 'ddtasnet-edge[{extra}]'"
         )
+
+
+def import_backend(module: str) -> ModuleType:
+    """Import a module that brings a converter or a runtime, without its reports of usage over the network.
+
+    OpenVINO and NNCF send events as soon as they are imported, from processes forked off this one; both do
+    without where openvino_telemetry cannot be imported.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module(module)
 
 
 def installed_versions(distributions: Sequence[str]) -> dict[str, str]:

@@ -30,6 +30,13 @@ class Slot:
     initial: float = 0.0
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        sizes_fit = all(isinstance(size, int) and size > 0 for size in self.shape)
+        if not isinstance(self.name, str) or not sizes_fit or self.dtype != "float32":
+            raise ValueError(
+                f"state slot {self.name!r} is {self.dtype} {self.shape}, expected float32 with fixed sizes"
+            )
+
     def initial_value(self) -> FloatArray:
         """A fresh array holding the initial value."""
         return np.full(self.shape, self.initial, dtype=np.dtype(self.dtype))
@@ -52,6 +59,13 @@ class StreamSpec:
     slots: tuple[Slot, ...]
 
     def __post_init__(self) -> None:
+        lengths = (self.sample_rate, self.channels, self.window_length, self.hop_length)
+        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in lengths):
+            raise ValueError(f"rate, channels, window and hop are {lengths}, expected positive whole numbers")
+        if not isinstance(self.algorithmic_latency, int) or self.algorithmic_latency < 0:
+            raise ValueError(f"latency is {self.algorithmic_latency}, expected a whole number of samples")
+        if not self.sources or not all(isinstance(name, str) and name.isidentifier() for name in self.sources):
+            raise ValueError(f"sources are {self.sources}, expected names")
         names = [slot.name for slot in self.slots]
         if len(set(names)) != len(names):
             raise ValueError(f"slot names must be unique: {names}")

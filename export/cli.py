@@ -56,12 +56,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    if arguments.musdb is None and (arguments.tracks or arguments.excerpt or arguments.subset != "test"):
+    if arguments.musdb is None and (arguments.tracks or arguments.excerpt is not None or arguments.subset != "test"):
         raise ConfigError("--tracks, --excerpt and --subset choose from MUSDB18; name its folder with --musdb")
     require(EXPORT_PACKAGES, "exporting", "export")
     from ddtasnet_edge.compiler import STAGES, Compiler, Music
+    from ddtasnet_edge.quantize import recipe_named
 
     recipe = "static_wi8_ai8" if arguments.int8 else arguments.recipe
+    if arguments.calibration is not None and not recipe_named(recipe).needs_calibration:
+        raise ConfigError(f"--calibration has no use for recipe {recipe}; add --int8 or leave it out")
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
     music = Music(arguments.musdb, arguments.subset, arguments.tracks, arguments.excerpt, arguments.calibration)
     compiler = Compiler(arguments.model, music)

@@ -7,7 +7,7 @@ recognised by its weight, up to transposition, and every report can speak of lay
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +20,38 @@ class Layers:
 
     def __init__(self, model: DDTasNet) -> None:
         weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        self._names: Mapping[bytes, str] = {
-            _fingerprint(weight.detach().numpy()): name for name, weight in weights.items() if weight.ndim == 2
-        }
+        self._names: dict[bytes, list[str]] = {}
+        for name, weight in weights.items():
+            if weight.ndim == 2:
+                self._names.setdefault(_fingerprint(weight.detach().numpy()), []).append(name)
 
     @property
     def names(self) -> frozenset[str]:
         """Every layer that a graph must hold, such as `fusion.rnn.weight_hh_l0`."""
-        return frozenset(self._names.values())
+        return frozenset(name for names in self._names.values() for name in names)
 
-    def name_of(self, weight: NDArray[np.generic]) -> str | None:
-        """The layer with this weight, or with its transpose; None for a constant that is no layer."""
-        matrix = weight.reshape([size for size in weight.shape if size != 1] or [1])
-        if matrix.ndim == 1:
-            matrix = matrix[None]
-        if matrix.ndim != 2 or matrix.dtype != np.float32:
-            return None
-        return self._names.get(_fingerprint(matrix)) or self._names.get(_fingerprint(matrix.T))
+    def naming(self) -> Callable[[NDArray[np.generic]], str | None]:
+        """A function for one pass over a graph: weight -> its layer, None for a constant that is no layer.
+
+        Layers of equal weight (zeros, say) are handed out one after the other, in the order of the model.
+        """
+        left = {fingerprint: list(names) for fingerprint, names in self._names.items()}
+
+        def name_of(weight: NDArray[np.generic]) -> str | None:
+            names = next((left[key] for key in _fingerprints(weight) if key in left), [])
+            return names.pop(0) if names else None
+
+        return name_of
+
+
+def _fingerprints(weight: NDArray[np.generic]) -> tuple[bytes, ...]:
+    """Of a stored weight and of its transpose, axes of size one left out; none for what cannot be a layer."""
+    matrix = weight.reshape([size for size in weight.shape if size != 1] or [1])
+    if matrix.ndim == 1:
+        matrix = matrix[None]
+    if matrix.ndim != 2 or matrix.dtype != np.float32:
+        return ()
+    return _fingerprint(matrix), _fingerprint(matrix.T)
 
 
 def _fingerprint(matrix: NDArray[np.generic]) -> bytes:

@@ -60,13 +60,13 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     """Facts of `model.onnx`."""
     model = onnx.load(folder / FILES[0])
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    products = []
+    products, name_of = [], layers.naming()
     for node in model.graph.node:
         if node.op_type in PRODUCT_OPS:
             weight = _constant_behind(node.input[1], model, constants)
             if weight is not None:
                 array = numpy_helper.to_array(weight)
-                products.append(MatrixProduct(node.name, layers.name_of(array), array.shape, array.dtype.name))
+                products.append(MatrixProduct(node.name, name_of(array), array.shape, array.dtype.name))
     return GraphFacts(
         inputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.input},
         outputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.output},

@@ -38,15 +38,13 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     """Facts of the IR."""
     graph = ov.Core().read_model(folder / FILES[0])
     nodes = graph.get_ordered_ops()
-    products = []
+    products, name_of = [], layers.naming()
     for node in nodes:
         if node.get_type_name() == "MatMul":
             weight = _constant_behind(node.input_value(1).get_node())
             if weight is not None:
                 data = weight.get_data()
-                products.append(
-                    MatrixProduct(node.friendly_name, layers.name_of(data), data.shape, np.dtype(data.dtype).name)
-                )
+                products.append(MatrixProduct(node.friendly_name, name_of(data), data.shape, np.dtype(data.dtype).name))
     return GraphFacts(
         inputs={port.any_name: _tensor_facts(port) for port in graph.inputs},
         outputs={port.any_name: _tensor_facts(port) for port in graph.outputs},

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ddtasnet_edge.config import nearest
-from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.dependencies import import_backend, require
 from ddtasnet_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,4 +45,4 @@ def exporter_for(target: str) -> Exporter:
         raise ConfigError(f"unknown target '{target}': {nearest(target, tuple(EXPORTERS))}")
     module, packages = EXPORTERS[target]
     require(packages, f"exporting to {target}", "export")
-    return cast(Exporter, import_module(module))
+    return cast(Exporter, import_backend(module))

@@ -36,13 +36,13 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     model = flatbuffer_utils.read_model(str(path))
     graph = model.subgraphs[0]
     ops = [_op_name(model, op) for op in graph.operators]
-    products = []
+    products, name_of = [], layers.naming()
     for op, name in zip(graph.operators, ops, strict=True):
         if name == "FULLY_CONNECTED":
             weight = _constant(model, graph.tensors[op.inputs[1]])
             if weight is not None:
                 output = graph.tensors[op.outputs[0]].name.decode()
-                products.append(MatrixProduct(output, layers.name_of(weight), weight.shape, weight.dtype.name))
+                products.append(MatrixProduct(output, name_of(weight), weight.shape, weight.dtype.name))
     return GraphFacts(
         inputs={name: _tensor_facts(detail) for name, detail in signature.get_input_details().items()},
         outputs={name: _tensor_facts(detail) for name, detail in signature.get_output_details().items()},

@@ -27,8 +27,9 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
             ops[str(node.target)] = ops.get(str(node.target), 0) + 1
     spec = model.spec()
     tensors = [*model.named_parameters(), *model.named_buffers()]
+    name_of = layers.naming()
     products = tuple(
-        MatrixProduct(name, layers.name_of(tensor.detach().numpy()), tuple(tensor.shape), "float32")
+        MatrixProduct(name, name_of(tensor.detach().numpy()), tuple(tensor.shape), "float32")
         for name, tensor in tensors
         if tensor.ndim == 2
     )

@@ -52,19 +52,17 @@ def calibration_clips(form: ClipFormat, folder: Path | None = None) -> list[Clip
     folder: songs or a MUSDB18 root (its training set); without one, the default clip and a remix of its stems.
     Raises AudioError when the music is shorter than a second.
     """
-    clips = list(_from_folder(form, folder) if folder is not None else _from_default_clip(form))
+    found = _from_default_clip(form) if folder is None else folder_clips(folder, form, excerpt=SECONDS, choose=_some)
+    clips = list(found)
     seconds = sum(clip.mix.shape[1] for clip in clips) / form.sample_rate
     if seconds < 1.0:
         raise AudioError(f"calibration music lasts {seconds:.2f} s, expected at least 1 s; give longer songs")
     return clips
 
 
-def _from_folder(form: ClipFormat, folder: Path) -> Iterator[Clip]:
-    count = sum(1 for _ in folder_clips(folder, form, excerpt=1.0))
-    chosen = set(np.random.default_rng(SEED).permutation(count)[:SONGS].tolist())
-    for index, clip in enumerate(folder_clips(folder, form, excerpt=SECONDS)):
-        if index in chosen:
-            yield clip
+def _some(count: int) -> list[int]:
+    """Indices of the songs to calibrate on, in their order."""
+    return sorted(np.random.default_rng(SEED).permutation(count)[:SONGS].tolist())
 
 
 def _from_default_clip(form: ClipFormat) -> Iterator[Clip]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,15 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
     with converter_output_captured("onnxruntime.quantization"):
         if recipe.needs_calibration:
             assert feeds is not None, "a calibrated recipe comes with feeds"
+            onnx.save(_inputs_apart(onnx.load(path), shared["nodes_to_quantize"]), path)
             quantize_static(
                 path,
                 quantized,
                 _Reader(feeds),
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
-                extra_options={
-                    # A product's result stays float: one rounding per product, not two.
-                    "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-                    # Without this, an input shared with a product that stays float would be rounded for both.
-                    "DedicatedQDQPair": True,
-                },
+                # A product's result stays float: one rounding per product, not two.
+                extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
                 **shared,
             )
         else:
@@ -59,18 +56,21 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
     onnx.checker.check_model(str(path))
 
 
-def _outputs_apart(model: ModelProto) -> ModelProto:
-    """A graph output that is also read inside the graph becomes a copy of what is read.
+def _inputs_apart(model: ModelProto, products: Collection[str]) -> ModelProto:
+    """Each of these products reads a copy of its input.
 
-    The static quantizer rounds the input of a product; where that is a state slot, it would hand out the rounded
-    tensor, and the state would live on a grid of 256 values.
+    The static quantizer rounds a product's input for everyone who reads it. A memory's state is read by a product
+    and by the update of the cell: rounded for both, it would live on a grid of 256 values.
     """
-    read = {name for node in model.graph.node for name in node.input}
-    inner = {output.name: f"{output.name}_inner" for output in model.graph.output if output.name in read}
+    nodes: list[NodeProto] = []
     for node in model.graph.node:
-        node.input[:] = [inner.get(name, name) for name in node.input]
-        node.output[:] = [inner.get(name, name) for name in node.output]
-    model.graph.node.extend(helper.make_node("Identity", [inside], [output]) for output, inside in inner.items())
+        if node.name in products:
+            copy = f"{node.name}_input"
+            nodes.append(helper.make_node("Identity", [node.input[0]], [copy], name=f"{copy}_copy"))
+            node.input[0] = copy
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     return model
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nncf
 import openvino as ov
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 from ddtasnet_edge.export.facts import MatrixProduct
 from ddtasnet_edge.export.openvino_exporter import FILES
@@ -28,6 +29,10 @@ def quantize_graph(folder: Path, recipe: Recipe, products: Sequence[MatrixProduc
                 # Asymmetric activations: features after relu and sqrt have one sign.
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(feeds),
+                # By default NNCF averages the ranges of all hops, and every loud one would be clipped.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+                ),
                 ignored_scope=ignored,
             )
         else:

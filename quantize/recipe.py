@@ -17,8 +17,9 @@ FLOAT_BLOCKS = ("spectral_codec", "time_cbam", "spectral_cbam")
 class Recipe:
     """`<method>_wi<weight bits>_a<activations>`: what a bundle's matrix products are computed with.
 
-    Weights are quantized symmetrically per output channel. Transforms, normalisation, atan2, softmax, gates,
-    masks and every state slot stay float32.
+    Weights are quantized symmetrically per output channel. Only matrix products of layers are; transforms, CBAM,
+    what lies between the products (normalisation, atan2, softmax, gates, applying the masks) and every state slot
+    stay float32.
     """
 
     name: str

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.dependencies import import_backend, require
 from ddtasnet_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,4 +40,4 @@ def quantizer_for(target: str) -> Quantizer:
         raise ConfigError(f"target '{target}' has no quantized form; targets with one: {', '.join(QUANTIZERS)}")
     module, packages = QUANTIZERS[target]
     require(packages, f"quantizing for {target}", "export")
-    return cast(Quantizer, import_module(module))
+    return cast(Quantizer, import_backend(module))

@@ -72,8 +72,6 @@ def _options(num_threads: int) -> ort.SessionOptions:
     options.log_severity_level = 3
     # A thread that spins between hops takes the core from the audio thread.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # States that decay towards zero reach denormals, which cost a hundred times more per operation.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
 
 

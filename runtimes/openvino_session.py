@@ -75,7 +75,6 @@ def _options(num_threads: int) -> dict[str, str]:
         "INFERENCE_NUM_THREADS": str(num_threads),
         # Newer x86 CPUs would otherwise compute in bfloat16, which misses the float parity gate.
         "INFERENCE_PRECISION_HINT": "f32",
-        "CPU_DENORMALS_OPTIMIZATION": "YES",
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from ddtasnet_edge.clips import Clip
 from ddtasnet_edge.metrics import csdr, max_abs_error, snr, usdr
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from ddtasnet_edge.session import Session
-from ddtasnet_edge.spec import FloatArray
+from ddtasnet_edge.spec import STEMS, FloatArray
 from ddtasnet_edge.stream import StreamRunner
+
+# Before the name of a slot in a saved trace.
+_STATE = "state "
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,19 @@ class Trace:
 
     stems: FloatArray
     state: Mapping[str, FloatArray]
+
+    def save(self, path: Path) -> None:
+        """Write a .npz file that `load` reads."""
+        arrays: dict[str, Any] = {STEMS: self.stems}
+        arrays |= {f"{_STATE}{slot}": value for slot, value in self.state.items()}
+        np.savez(path, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Trace:
+        """The inverse of `save`."""
+        with np.load(path, allow_pickle=False) as arrays:
+            state = {name.removeprefix(_STATE): arrays[name] for name in arrays if name.startswith(_STATE)}
+            return cls(arrays[STEMS], state)
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,8 @@ class ParityReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """One sentence for each threshold missed; empty when the bundle passed."""
+        if not self.clips:
+            return ("no clip was compared",)
         return tuple(failure for clip in self.clips for failure in _failures(clip, self.thresholds))
 
     @property
@@ -99,9 +118,9 @@ def run_clip(session: Session, clip: Clip) -> Trace:
 
 
 def compare(
-    session: Session, clips: Sequence[Clip], references: Sequence[Trace], thresholds: Thresholds, reference: str
+    session: Session, clips: Iterable[Clip], references: Iterable[Trace], thresholds: Thresholds, reference: str
 ) -> ParityReport:
-    """Run every clip through `session` and hold it against the traces of the reference."""
+    """Run every clip through `session` and hold it against the trace of the reference, one pair at a time."""
     results = tuple(
         _compare_clip(clip, run_clip(session, clip), trace, session.spec.sources)
         for clip, trace in zip(clips, references, strict=True)
@@ -137,14 +156,19 @@ def _compare_stems(clip: Clip, found: Trace, reference: Trace, sources: Sequence
 
 
 def _failures(clip: ClipParity, thresholds: Thresholds) -> Iterator[str]:
+    if thresholds.snr_db is None and (thresholds.dsdr_db is None or not clip.stems):
+        yield f"{clip.clip}: nothing to judge by, neither true stems nor a threshold for SNR"
     if not math.isfinite(clip.max_abs_error):
         yield f"{clip.clip}: the stems hold NaN or infinity"
+    for slot, error in clip.state_max_abs_error.items():
+        if not math.isfinite(error):
+            yield f"{clip.clip}: the state slot '{slot}' holds NaN or infinity"
     # Written so that NaN fails: not (NaN >= limit).
     if thresholds.snr_db is not None and not clip.snr_db >= thresholds.snr_db:
         yield f"{clip.clip}: SNR {clip.snr_db:.1f} dB, expected at least {thresholds.snr_db:g} dB"
     if thresholds.dsdr_db is not None:
         for stem in clip.stems:
-            if abs(stem.dsdr) > thresholds.dsdr_db:
+            if not abs(stem.dsdr) <= thresholds.dsdr_db:
                 change = f"{stem.source} changed by {stem.dsdr:+.3f} dB SDR"
                 yield f"{clip.clip}: {change}, allowed {thresholds.dsdr_db:g} dB"
 

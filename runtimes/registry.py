@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 from ddtasnet_edge.bundle import Bundle, read_bundle
 from ddtasnet_edge.config import nearest
+from ddtasnet_edge.dependencies import import_backend
 from ddtasnet_edge.errors import BundleError, ConfigError, MissingDependencyError
 from ddtasnet_edge.session import Session
 
@@ -42,4 +42,4 @@ def open_session(bundle: Bundle | Path | str, num_threads: int = 1) -> Session:
             f"{', '.join(usable) or 'none'}); pip install 'ddtasnet-edge[{extra}]'"
         )
     module, _, name = session_class.partition(":")
-    return cast(Session, getattr(import_module(module), name)(bundle, num_threads))
+    return cast(Session, getattr(import_backend(module), name)(bundle, num_threads))

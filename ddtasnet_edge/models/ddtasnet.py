@@ -141,11 +141,14 @@ class DDTasNet(StreamBlock):
         time_mask = self.time_mask(time).unflatten(-1, per_source)
         magnitude_mask, phase_mask = self.spectral_mask(spectral).unflatten(-1, per_source).chunk(2, dim=0)
 
-        stem_frames = self.time_decoder(time_mask * basis.unsqueeze(-3), norm.unsqueeze(-3))
-        stem_frames = stem_frames + self.spectral_codec.synthesise(
-            magnitude_mask * spectrum.magnitude.unsqueeze(-3), phase_mask * spectrum.phase.unsqueeze(-3)
+        stem_frames = self.time_decoder(
+            _stacked(time_mask * basis.unsqueeze(-3)), _stacked(norm.unsqueeze(-3).expand_as(time_mask[..., :1]))
         )
-        stems = run("stems", stem_frames)
+        stem_frames = stem_frames + self.spectral_codec.synthesise(
+            _stacked(magnitude_mask * spectrum.magnitude.unsqueeze(-3)),
+            _stacked(phase_mask * spectrum.phase.unsqueeze(-3)),
+        )
+        stems = run("stems", torch.unflatten(stem_frames, -2, per_source[:2]))
         return stems, {name: new_state[name] for name in state}
 
     def _branch(self, run: Run, branch: str, x: Tensor) -> Tensor:
@@ -159,3 +162,11 @@ class DDTasNet(StreamBlock):
         fused = run("fusion", torch.cat([time, magnitude, phase], dim=-1))
         time, magnitude, phase = fused.chunk(3, dim=-1)
         return time, torch.cat([magnitude, phase], dim=0)
+
+
+def _stacked(x: Tensor) -> Tensor:
+    """[..., sources, channels, n] to [..., sources * channels, n].
+
+    The decoders do not care, but litert-torch 0.10 fails on a product of rank 4 with one channel.
+    """
+    return x.flatten(-3, -2)

@@ -1,0 +1,83 @@
+"""Real bundles for tests: every target and recipe of the `tiny` preset, each compiled once, when first asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.clips import DEFAULT_TRACK, default_clip
+from ddtasnet_edge.compiler import Compiler, Music
+from ddtasnet_edge.config import MUSDB_SOURCES
+from ddtasnet_edge.runtimes.parity import ParityReport
+from ddtasnet_edge.spec import FloatArray
+
+RATE = 44100
+RECIPES_OF = {
+    "torch": ("float32",),
+    "onnx": ("float32", "static_wi8_ai8", "dynamic_wi8_afp32"),
+    "openvino": ("float32", "static_wi8_ai8", "dynamic_wi8_afp32"),
+    "tflite": ("float32", "static_wi8_ai8", "dynamic_wi8_afp32"),
+}
+#: Written down, not derived from the registries, so that test_coverage_of_targets.py can compare the two.
+EVERY = [(target, recipe) for target, recipes in RECIPES_OF.items() for recipe in recipes]
+FLOAT = [(target, recipe) for target, recipe in EVERY if recipe == "float32"]
+INT8 = [(target, recipe) for target, recipe in EVERY if recipe != "float32"]
+
+
+class Workshop:
+    """A model and its bundles, by target and recipe."""
+
+    def __init__(self, model: str | Path, music: Music, out: Path) -> None:
+        self.compiler = Compiler(model, music)
+        self.out = out
+        self._compiled = cache(self._compile)
+
+    def bundle(self, target: str, recipe: str) -> Bundle:
+        """The bundle, whether it passed or not."""
+        return self._compiled(target, recipe)[0]
+
+    def report(self, target: str, recipe: str) -> ParityReport:
+        """Its parity on the verification music."""
+        return self._compiled(target, recipe)[1]
+
+    def _compile(self, target: str, recipe: str) -> tuple[Bundle, ParityReport]:
+        return self.compiler.compile(target, recipe, self.out)
+
+
+@pytest.fixture(scope="session")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Music:
+    """A MUSDB18-HQ folder with 2.5 s of the default clip, and another 2 s of its mix to calibrate on.
+
+    The same music as by default, only less of it; every threshold stays as it is.
+    """
+    folder, clip = tmp_path_factory.mktemp("music"), default_clip()
+    assert clip.stems is not None
+    track = folder / "musdb" / "test" / DEFAULT_TRACK
+    for part in (track, folder / "songs"):
+        part.mkdir(parents=True)
+    for name, samples in zip(("mixture", *MUSDB_SOURCES), (clip.mix, *clip.stems), strict=True):
+        write_wav(track / f"{name}.wav", samples[:, RATE : RATE * 7 // 2])
+    write_wav(folder / "songs" / "song.wav", clip.mix[:, 4 * RATE :])
+    return Music(musdb=folder / "musdb", calibration=folder / "songs")
+
+
+@pytest.fixture(scope="session")
+def song() -> FloatArray:
+    """One second of real music, float32 [2, 44100]."""
+    return np.ascontiguousarray(default_clip(with_stems=False).mix[:, :RATE])
+
+
+@pytest.fixture(scope="session")
+def tiny(music: Music, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The `tiny` preset."""
+    return Workshop("tiny", music, tmp_path_factory.mktemp("tiny"))
+
+
+def write_wav(path: Path, samples: FloatArray) -> None:
+    """Samples [channels, n] as 32-bit float wav: nothing is lost."""
+    soundfile.write(path, samples.T, RATE, subtype="FLOAT")
