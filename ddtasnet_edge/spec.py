@@ -31,7 +31,7 @@ class Slot:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        sizes_fit = all(isinstance(size, int) and size > 0 for size in self.shape)
+        sizes_fit = all(isinstance(size, int) and size >= 0 for size in self.shape)
         if not isinstance(self.name, str) or not sizes_fit or self.dtype != "float32":
             raise ValueError(
                 f"state slot {self.name!r} is {self.dtype} {self.shape}, expected float32 with fixed sizes"
