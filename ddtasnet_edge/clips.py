@@ -112,6 +112,11 @@ def musdb_clips(
     return (known[name].read(form, excerpt, with_stems) for name in chosen)
 
 
+def musdb_tracks(root: Path | str, subset: str) -> tuple[str, ...]:
+    """Names of the tracks in a MUSDB18 folder. Raises ConfigError or AudioError for a wrong folder or subset."""
+    return tuple(_find_tracks(Path(root), subset))
+
+
 def folder_clips(
     folder: Path | str,
     form: ClipFormat = AS_RECORDED,

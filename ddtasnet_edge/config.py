@@ -14,6 +14,7 @@ from ddtasnet_edge.errors import ConfigError
 
 MUSDB_SOURCES = ("drums", "bass", "other", "vocals")
 CELLS = ("gru", "lstm")
+PHASES = ("rotate", "scale")
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
@@ -42,6 +43,7 @@ class DDTasNetConfig:
     window_length: int = 1024
     hop_length: int = 512
     cell: str = "gru"
+    phase: str = "rotate"
     attention_frames: int = 64
     cbam_reduction: int = 8
     cbam_taps: int = 7
@@ -56,6 +58,8 @@ class DDTasNetConfig:
                 _require_positive_int(field.name, getattr(self, field.name))
         if self.cell not in CELLS:
             raise ConfigError(f"cell is '{self.cell}': {nearest(str(self.cell), CELLS)}")
+        if self.phase not in PHASES:
+            raise ConfigError(f"phase is '{self.phase}': {nearest(str(self.phase), PHASES)}")
         if self.window_length % 2 or self.window_length % self.hop_length:
             raise ConfigError(
                 f"hop_length is {self.hop_length} with window_length {self.window_length}: "

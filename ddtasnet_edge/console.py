@@ -106,6 +106,10 @@ def _unheard(stage: str) -> None:
     """Where stages go when nobody watches."""
 
 
+def _unshown(share: float, remark: str) -> None:
+    """Where percentages go when nobody watches."""
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell or "nan")
@@ -154,3 +158,21 @@ def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = Fa
         for item in items:
             yield item
             bar.update(task, advance=1, visible=time.monotonic() - started > PROGRESS_AFTER)
+
+
+@contextmanager
+def percentage(label: str, quiet: bool = False) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on stderr for work that knows how much of it is done; none off a terminal.
+
+    Yields the function that is told the share, 0 to 1, and a remark.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield _unshown
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda share, remark: bar.update(task, completed=share, description=f"{label}: {remark}")

@@ -33,6 +33,10 @@ class ExportError(EdgeError):
     """A graph that a converter could not produce or that breaks the contract of the step."""
 
 
+class TrainingError(EdgeError):
+    """A training run that cannot go on; what it had learned is kept."""
+
+
 class MissingDependencyError(EdgeError):
     """A package that this action needs is not installed."""
 

@@ -20,25 +20,23 @@ import soundfile
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training import cli, songs
-from ddtasnet_edge.training.composition import Composition
-from ddtasnet_edge.training.songs import (
+from ddtasnet_edge.training.songs import cli, make
+from ddtasnet_edge.training.songs.composition import Composition
+from ddtasnet_edge.training.songs.folder import INFO, read_info, read_song, song_clips
+from ddtasnet_edge.training.songs.make import (
     SEEDS_PER_SPLIT,
     SPLITS,
     make_songs,
-    read_info,
-    read_song,
-    song_clips,
     song_seed,
 )
 
-FILES = sorted([*(f"{source}.flac" for source in MUSDB_SOURCES), songs.INFO])
+FILES = sorted([*(f"{source}.flac" for source in MUSDB_SOURCES), INFO])
 
 
 def missing_tools() -> str:
     """What is not installed, or nothing."""
     try:
-        songs.require_song_tools()
+        make.require_song_tools()
     except MissingDependencyError as error:
         return str(error)
     return ""
@@ -58,8 +56,8 @@ def fake_stems(composition: Composition, seconds: float) -> FloatArray:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs without any tool: composed as always, but noise."""
-    monkeypatch.setattr(songs, "make_stems", fake_stems)
-    monkeypatch.setattr(songs, "require_song_tools", lambda: None)
+    monkeypatch.setattr(make, "make_stems", fake_stems)
+    monkeypatch.setattr(make, "require_song_tools", lambda: None)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -103,7 +101,7 @@ def test_a_song_is_a_folder_of_stems_and_facts(tmp_path: Path) -> None:
 def test_reading_gives_the_very_samples_and_their_sum(tmp_path: Path) -> None:
     make_songs(tmp_path, "test", 1, 1.0)
     (clip,) = song_clips(tmp_path, "test")
-    composition = songs.compose(song_seed("test", 0), 1.0)
+    composition = make.compose(song_seed("test", 0), 1.0)
     assert clip.stems is not None
     assert np.array_equal(clip.stems, fake_stems(composition, 1.0))
     assert np.array_equal(clip.mix, clip.stems.sum(axis=0))
@@ -137,7 +135,7 @@ def test_a_song_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(("field", "value"), [("seconds", 9.0), ("generator", 0)])
 def test_songs_of_another_kind_are_refused(tmp_path: Path, field: str, value: float) -> None:
     make_songs(tmp_path, "train", 1, 1.0)
-    path = tmp_path / "train" / "train-00000" / songs.INFO
+    path = tmp_path / "train" / "train-00000" / INFO
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
     with pytest.raises(ConfigError, match=rf"train-00000 has .*{value:g}.*choose another --out or delete it"):
         make_songs(tmp_path, "train", 1, 1.0)
@@ -148,7 +146,7 @@ def test_songs_of_another_kind_are_refused(tmp_path: Path, field: str, value: fl
 def test_damaged_facts_are_refused(tmp_path: Path, text: str) -> None:
     make_songs(tmp_path, "train", 1, 1.0)
     path = tmp_path / "train" / "train-00000"
-    (path / songs.INFO).write_text(text)
+    (path / INFO).write_text(text)
     with pytest.raises(AudioError, match=r"song\.json does not describe a song; delete"):
         read_info(path)
 
@@ -195,8 +193,8 @@ def test_numbers_out_of_range_are_refused(
 def test_a_missing_program_stops_the_command_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
-    monkeypatch.setattr(songs, "require", lambda *_: None)
-    monkeypatch.setattr(songs, "find_sound_font", lambda: None)
+    monkeypatch.setattr(make, "require", lambda *_: None)
+    monkeypatch.setattr(make, "find_sound_font", lambda: None)
     monkeypatch.setattr(shutil, "which", lambda name: None if name == tool else name)
     said = refused(["--out", str(tmp_path), "--split", "train", "--count", "1", "--seconds", "4"], capsys)
     assert f"sudo apt-get install {tool}\n" in said
@@ -243,7 +241,7 @@ def test_a_real_song_sounds_and_is_the_same_from_the_same_seed_in_any_number_of_
 
 @needs_tools
 def test_after_ctrl_c_only_whole_songs_are_there(tmp_path: Path) -> None:
-    start = "import sys; from ddtasnet_edge.training.cli import main; sys.exit(main())"
+    start = "import sys; from ddtasnet_edge.training.songs.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "--out", str(tmp_path), "--split", "train"]
     with subprocess.Popen(
         [*command, "--count", "50", "--seconds", "4", "--jobs", "2"], stderr=subprocess.PIPE, start_new_session=True
@@ -259,7 +257,7 @@ def test_after_ctrl_c_only_whole_songs_are_there(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(songs, "require_song_tools", lambda: None)
-    monkeypatch.setattr(songs, "_leave_interrupts_to_the_parent", partial(os._exit, 9))
+    monkeypatch.setattr(make, "require_song_tools", lambda: None)
+    monkeypatch.setattr(make, "_leave_interrupts_to_the_parent", partial(os._exit, 9))
     with pytest.raises(EdgeError, match="was killed; free memory or give fewer --jobs"):
         make_songs(tmp_path, "train", 2, 1.0, jobs=2)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.training import bass, drums, harmony
-from ddtasnet_edge.training.chords import MODES, Chord, Key
-from ddtasnet_edge.training.composition import VOICE_RANGES, Composition, compose
-from ddtasnet_edge.training.form import TEMPI, Form, draw_form
-from ddtasnet_edge.training.score import METERS, Note, humanise, randomness
+from ddtasnet_edge.training.songs.chords import MODES, Chord, Key
+from ddtasnet_edge.training.songs.composition import VOICE_RANGES, Composition, compose
+from ddtasnet_edge.training.songs.form import TEMPI, Form, draw_form
+from ddtasnet_edge.training.songs.score import METERS, Note, humanise, randomness
 
 SEEDS = st.integers(0, 3 * 10**9)
 KEYS = st.builds(Key, st.integers(0, 11), st.sampled_from(list(MODES)))

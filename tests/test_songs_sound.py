@@ -15,11 +15,11 @@ from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import AudioError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training import effects, electronic, render, vocals
-from ddtasnet_edge.training.composition import compose
-from ddtasnet_edge.training.mixing import mix_down, to_pcm
-from ddtasnet_edge.training.score import Note, Part, randomness
-from ddtasnet_edge.training.songs import require_song_tools
-from ddtasnet_edge.training.speech import BINS, Syllable, vocoder
+from ddtasnet_edge.training.songs.composition import compose
+from ddtasnet_edge.training.songs.make import require_song_tools
+from ddtasnet_edge.training.songs.mixing import mix_down, to_pcm
+from ddtasnet_edge.training.songs.score import Note, Part, randomness
+from ddtasnet_edge.training.songs.speech import BINS, Syllable, vocoder
 
 SEEDS = st.integers(0, 3 * 10**9)
 # One step of 16 bit, the grid on which mixed stems lie.

@@ -125,9 +125,10 @@ class DDTasNet(StreamBlock):
             new_state.update(nest(name, block_state))
             return cast(Tensor, y)
 
+        fft = face == "scan"
         frames = run("mix", hops)
         basis, norm = self.time_encoder(frames)
-        spectrum = self.spectral_codec.analyse(frames)
+        spectrum = self.spectral_codec.analyse(frames, fft=fft)
         time_input = basis.flatten(-2)
         spectral_input = torch.cat([spectrum.magnitude_feature.flatten(-2), spectrum.phase_feature.flatten(-2)], dim=0)
 
@@ -146,10 +147,15 @@ class DDTasNet(StreamBlock):
         )
         stem_frames = stem_frames + self.spectral_codec.synthesise(
             _stacked(magnitude_mask * spectrum.magnitude.unsqueeze(-3)),
-            _stacked(phase_mask * spectrum.phase.unsqueeze(-3)),
+            _stacked(self._stem_phase(phase_mask, spectrum.phase.unsqueeze(-3))),
+            fft=fft,
         )
         stems = run("stems", torch.unflatten(stem_frames, -2, per_source[:2]))
         return stems, {name: new_state[name] for name in state}
+
+    def _stem_phase(self, mask: Tensor, phase: Tensor) -> Tensor:
+        """The phase of every stem from that of the mix, as the configuration's `phase` has it."""
+        return phase + mask if self.config.phase == "rotate" else phase * mask
 
     def _branch(self, run: Run, branch: str, x: Tensor) -> Tensor:
         for block in ("memory1", "attention", "cbam"):

@@ -47,6 +47,9 @@ class Spectrum:
 class SpectralCodec(nn.Module):
     """Frames [..., window] <-> Spectrum. No parameters; the bases are buffers rebuilt from the configuration.
 
+    Like every block it has two faces that agree: fast library kernels over a sequence (`fft=True`), plain matrix
+    products in the step.
+
     Analysis window: periodic Hamming, as published. Synthesis window: the same divided by the sum of its
     squares over all hops, which makes analysis, synthesis and overlap-add the identity for any hop that
     divides the window (weighted overlap-add).
@@ -54,6 +57,8 @@ class SpectralCodec(nn.Module):
 
     analysis: Tensor
     synthesis: Tensor
+    analysis_window: Tensor
+    synthesis_window: Tensor
 
     def __init__(self, window_length: int, hop_length: int) -> None:
         super().__init__()
@@ -66,12 +71,12 @@ class SpectralCodec(nn.Module):
         self.register_buffer("analysis", (basis * window).to(default), persistent=False)
         synthesis = (basis * inverse_weight[:, None]).T * (window / overlap_energy)[:, None]
         self.register_buffer("synthesis", synthesis.contiguous().to(default), persistent=False)
+        self.register_buffer("analysis_window", window.to(default), persistent=False)
+        self.register_buffer("synthesis_window", (window / overlap_energy).to(default), persistent=False)
 
-    def analyse(self, frames: Tensor) -> Spectrum:
+    def analyse(self, frames: Tensor, *, fft: bool = False) -> Spectrum:
         """Frames [..., window] to polar form [..., window / 2 + 1]."""
-        bins = frames.shape[-1] // 2 + 1
-        transformed = F.linear(frames, self.analysis)
-        real, inner = transformed[..., :bins], transformed[..., bins:]
+        real, inner = self._fft(frames) if fft else self._product(frames)
         imaginary = F.pad(inner, (1, 1))
         power = real * real + imaginary * imaginary
         phase = safe_atan2(imaginary, real, power)
@@ -82,11 +87,26 @@ class SpectralCodec(nn.Module):
             phase_feature=phase * _presence(power) * _distance_from_cut(phase),
         )
 
-    def synthesise(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+    def synthesise(self, magnitude: Tensor, phase: Tensor, *, fft: bool = False) -> Tensor:
         """Polar form [..., window / 2 + 1] to windowed frames [..., window], ready for overlap-add."""
         real = magnitude * torch.cos(phase)
         imaginary = magnitude[..., 1:-1] * torch.sin(phase[..., 1:-1])
+        if fft:
+            spectrum = torch.complex(real, F.pad(imaginary, (1, 1)))
+            frames: Tensor = torch.fft.irfft(spectrum, n=len(self.synthesis_window), norm="ortho")
+            return frames * self.synthesis_window
         return F.linear(torch.cat([real, imaginary], dim=-1), self.synthesis)
+
+    def _product(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Real parts of all bins, imaginary parts of the bins between DC and Nyquist."""
+        bins = frames.shape[-1] // 2 + 1
+        transformed = F.linear(frames, self.analysis)
+        return transformed[..., :bins], transformed[..., bins:]
+
+    def _fft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as `_product`."""
+        spectrum = torch.fft.rfft(frames * self.analysis_window, norm="ortho")
+        return spectrum.real, spectrum.imag[..., 1:-1]
 
 
 def real_dft_basis(length: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""Training data and training: what `pip install 'ddtasnet-edge[train]'` brings to life."""
+"""Training (`ddtasnet-train`): what `pip install 'ddtasnet-edge[train]'` brings to life."""

@@ -1,53 +1,210 @@
-"""`ddtasnet-songs`: songs with known stems, made from seeds, to train and test on."""
+"""The command `ddtasnet-train`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddtasnet_edge import console
-from ddtasnet_edge.training.songs import SPLITS, make_songs
+from ddtasnet_edge.config import DDTasNetConfig, preset, read_config
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import ConfigError, DeviceError, EdgeError
+from ddtasnet_edge.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from ddtasnet_edge.models.ddtasnet import DDTasNet
+    from ddtasnet_edge.training.history import Row
+    from ddtasnet_edge.training.trainer import Music
 
 EXAMPLES = """\
-  ddtasnet-songs --out songs --split train --count 180 --seconds 16
-  ddtasnet-songs --out songs --split test --count 20 --seconds 16 --jobs 2
+  ddtasnet-train --preset tiny --minutes 3
+  ddtasnet-songs --out songs --count 400 --jobs 2 && ddtasnet-train --preset small --songs songs --hours 2
+  ddtasnet-train --preset small --musdb /data/musdb18 --hours 48 --device cuda --batch 32
+  ddtasnet-train --preset small --songs songs --hours 2 --out runs/small --resume
 """
+
+# Songs made when no music is given: (train, validation), and their seconds.
+OWN_SONGS, OWN_SECONDS = (24, 4), 16.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `ddtasnet-songs`. Returns 0 when the songs are there, 2 on bad input, 130 on Ctrl-C."""
-    return console.run_command(_songs, _parser().parse_args(argv))
+    """Entry point; returns the exit code."""
+    return console.run_command(_train, _parser().parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = console.parser(
-        "ddtasnet-songs", "Make songs with known stems from seeds; songs that are there are kept.", EXAMPLES
-    )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="songs go to DIR/SPLIT/SPLIT-NUMBER")
-    parser.add_argument("--split", choices=tuple(SPLITS), required=True, help="no split shares a song with another")
-    parser.add_argument("--count", metavar="N", type=int, required=True, help="songs in the split, numbered from 0")
-    parser.add_argument("--seconds", metavar="S", type=float, required=True, help="length of each song, 1 to 300")
-    parser.add_argument(
-        "--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
-    )
+    parser = console.parser("ddtasnet-train", "Train a separation model on music with known stems.", EXAMPLES)
+    model = parser.add_argument_group("model")
+    model.add_argument("--preset", help="a preset, freshly initialised (default: small)")
+    model.add_argument("--config", type=Path, metavar="FILE", help="a model configuration as JSON")
+    model.add_argument("--start-from", type=Path, metavar="FILE", help="begin with the weights of this checkpoint")
+    music = parser.add_argument_group("music (without: a few songs are made in OUT/songs)")
+    music.add_argument("--songs", type=Path, metavar="DIR", help="songs of ddtasnet-songs, train and validation")
+    music.add_argument("--musdb", type=Path, metavar="ROOT", help="MUSDB18 or MUSDB18-HQ, its training set")
+    length = parser.add_argument_group("length (one of them)").add_mutually_exclusive_group(required=True)
+    length.add_argument("--hours", type=float)
+    length.add_argument("--minutes", type=float)
+    length.add_argument("--steps", type=int, help="optimizer steps; the only length that gives the same run twice")
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
+    run.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    run.add_argument("--material", type=Path, metavar="DIR", help="where decoded music is kept (default: OUT/material)")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--batch", type=int, default=6, help="passages in a batch (default: 6)")
+    run.add_argument("--segment-hops", type=int, default=256, help="hops in a segment (default: 256)")
+    run.add_argument("--segments", type=int, default=4, help="segments the state is carried over (default: 4)")
+    run.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    run.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    run.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
     return parser
 
 
-def _songs(arguments: argparse.Namespace) -> int:
-    report = make_songs(
-        arguments.out,
-        arguments.split,
-        arguments.count,
-        arguments.seconds,
-        jobs=arguments.jobs,
-        quiet=arguments.quiet,
-    )
-    console.say(f"{report.made} songs made, {report.kept} were there already", arguments.quiet)
-    if arguments.json is not None:
-        console.write_json(arguments.json, asdict(report))
-    if arguments.json != "-":
-        print(arguments.out / arguments.split)
+def _train(arguments: argparse.Namespace) -> int:
+    require(("torch", "safetensors", "soxr", "scipy", "matplotlib"), "training", "train")
+    import torch
+
+    from ddtasnet_edge.training.allocator import keep_freed_memory
+    from ddtasnet_edge.training.trainer import BEST, Trainer
+
+    keep_freed_memory()
+    torch.set_num_threads(_at_least_one("threads", arguments.threads or os.cpu_count() or 1))
+    device = _device(arguments.device)
+    settings = _settings(arguments, device)
+    name, model = _model(arguments)
+    folder = arguments.out or Path("runs", name)
+    _claim(folder, arguments.resume)
+    music = _music(arguments, folder, model.config)
+    trainer = Trainer(model, settings, music, folder, device)
+    if arguments.resume:
+        trainer.resume()
+    console.say(_describe(name, model, music, settings, device), arguments.quiet)
+    try:
+        with console.percentage(f"training {name}", arguments.quiet) as show:
+            rows = trainer.run(lambda position, loss: show(trainer.progress, position.describe(loss)))
+    except KeyboardInterrupt:
+        console.say(f"stopped at step {trainer.position.step}; go on with the same command and --resume")
+        raise
+    if not arguments.quiet:
+        _print_rows(f"training of {name}", rows)
+        print(f"best weights: {folder / BEST}, {max(row.mean for row in rows):.2f} dB")
+    if arguments.json:
+        console.write_json(arguments.json, [row.flat() for row in rows])
     return console.EXIT_OK
+
+
+def _settings(arguments: argparse.Namespace, device: torch.device) -> TrainSettings:
+    minutes = arguments.hours * 60.0 if arguments.hours is not None else arguments.minutes
+    precision = {"auto": "bfloat16" if device.type == "cuda" else "float32"}.get(arguments.precision)
+    return TrainSettings(
+        steps=arguments.steps,
+        minutes=minutes,
+        seed=arguments.seed,
+        batch=arguments.batch,
+        segments=arguments.segments,
+        segment_hops=arguments.segment_hops,
+        learning_rate=arguments.rate,
+        precision=precision or arguments.precision,
+    )
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device is usable by this PyTorch; give --device cpu, or install a CUDA build")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _model(arguments: argparse.Namespace) -> tuple[str, DDTasNet]:
+    """Name of the run and the model that it starts from."""
+    from ddtasnet_edge.models.checkpoint import load_checkpoint
+    from ddtasnet_edge.models.registry import create_model
+
+    given = [option for option in ("preset", "config", "start_from") if getattr(arguments, option) is not None]
+    if len(given) > 1:
+        options = " and ".join(f"--{option.replace('_', '-')}" for option in given)
+        raise ConfigError(f"{options} each name a model; give one of them")
+    if arguments.start_from:
+        return arguments.start_from.stem, load_checkpoint(arguments.start_from)
+    if arguments.config:
+        return arguments.config.stem, create_model(read_config(arguments.config), arguments.seed)
+    name = arguments.preset or "small"
+    return name, create_model(preset(name), arguments.seed)
+
+
+def _claim(folder: Path, resume: bool) -> None:
+    """A run never writes over another."""
+    from ddtasnet_edge.training.trainer import SNAPSHOT
+
+    if not resume and (folder / SNAPSHOT).exists():
+        raise EdgeError(f"{folder} holds a run already; go on with --resume, or choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+
+
+def _music(arguments: argparse.Namespace, folder: Path, config: DDTasNetConfig) -> Music:
+    from ddtasnet_edge.training.material import Track, gather, musdb_split, song_tracks
+    from ddtasnet_edge.training.trainer import Music
+
+    train: list[Track] = []
+    validation: list[Track] = []
+    if arguments.musdb:
+        train, validation = musdb_split(arguments.musdb, config)
+    songs = arguments.songs
+    if songs is None and arguments.musdb is None:
+        songs = _make_own_songs(folder / "songs", arguments.quiet)
+    if songs is not None:
+        train, validation = train + song_tracks(songs, "train"), validation + song_tracks(songs, "validation")
+    kept = arguments.material or folder / "material"
+    return Music(gather(train, kept, config, arguments.quiet), gather(validation, kept, config, arguments.quiet))
+
+
+def _make_own_songs(folder: Path, quiet: bool) -> Path:
+    from ddtasnet_edge.training.songs.make import make_songs
+
+    train, validation = OWN_SONGS
+    console.say(f"no --songs or --musdb: making {train + validation} songs in {folder}", quiet)
+    jobs = os.cpu_count() or 1
+    make_songs(folder, "train", train, OWN_SECONDS, jobs=jobs, quiet=quiet)
+    make_songs(folder, "validation", validation, OWN_SECONDS, jobs=jobs, quiet=quiet)
+    return folder
+
+
+def _describe(name: str, model: DDTasNet, music: Music, settings: TrainSettings, device: torch.device) -> str:
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return (
+        f"{name}: {weights / 1e6:.2f} M weights on {device.type} in {settings.precision}; "
+        f"{len(music.train.names)} tracks ({music.train.seconds / 60:.0f} min) to train on, "
+        f"{len(music.validation.names)} to validate"
+    )
+
+
+def _print_rows(title: str, rows: list[Row]) -> None:
+    columns = ["step", "minutes", "loss", "audio s/s", "waits", *rows[0].usdr, "mean uSDR"]
+    cells = [
+        [
+            row.step,
+            f"{row.minutes:.1f}",
+            f"{row.loss:.5f}",
+            f"{row.audio_per_second:.1f}",
+            f"{row.data_wait:.0%}",
+            *(f"{value:.2f}" for value in row.usdr.values()),
+            f"{row.mean:.2f}",
+        ]
+        for row in rows
+    ]
+    console.print_table(title, columns, cells, "uSDR in dB on the validation tracks, with averaged weights")
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise ConfigError(f"{name} is {value}: expected at least 1")
+    return value

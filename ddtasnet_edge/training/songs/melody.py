@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddtasnet_edge.training.form import Bar, Form
-from ddtasnet_edge.training.score import STEP, Note, chance
+from ddtasnet_edge.training.songs.form import Bar, Form
+from ddtasnet_edge.training.songs.score import STEP, Note, chance
 
 # Rhythms of one beat, as lengths in steps, from calm to busy; by steps of the beat.
 _BEATS = {

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ddtasnet_edge.training.drums import euclid
-from ddtasnet_edge.training.form import Bar, Form
-from ddtasnet_edge.training.melody import Line, melody
-from ddtasnet_edge.training.score import STEP, Note, Part, chance, humanise, randomness
+from ddtasnet_edge.training.songs.drums import euclid
+from ddtasnet_edge.training.songs.form import Bar, Form
+from ddtasnet_edge.training.songs.melody import Line, melody
+from ddtasnet_edge.training.songs.score import STEP, Note, Part, chance, humanise, randomness
 
 # General MIDI programs by role. Choirs are left out: nobody could tell whether they are voices.
 KEYS = (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 21, 23)

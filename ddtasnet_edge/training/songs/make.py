@@ -1,8 +1,6 @@
-"""Songs with known stems on disk, made from seeds: composed, rendered, sung, mixed, and kept as 16-bit FLAC.
+"""Songs with known stems, made from seeds: composed, rendered, sung, mixed, and kept as 16-bit FLAC (folder.py).
 
-    FOLDER/train/train-00000/drums.flac  bass.flac  other.flac  vocals.flac  song.json
-
-There is no mixture file: it is the sum of the stems, to the last bit. The same seed and length give the same samples
+The same seed and length give the same samples
 as long as FluidSynth, the sound font, espeak-ng, pyworld and numpy stay the same.
 """
 
@@ -17,21 +15,16 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ddtasnet_edge import console, files
-from ddtasnet_edge.clips import Clip
 from ddtasnet_edge.config import MUSDB_SOURCES, nearest
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError
-from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.composition import Composition, compose
-from ddtasnet_edge.training.mixing import to_pcm
-from ddtasnet_edge.training.performance import make_stems
-from ddtasnet_edge.training.render import SAMPLE_RATE, find_sound_font, require_program
+from ddtasnet_edge.training.songs.composition import Composition, compose
+from ddtasnet_edge.training.songs.folder import INFO, SAMPLE_RATE, SongInfo, read_info
+from ddtasnet_edge.training.songs.mixing import to_pcm
+from ddtasnet_edge.training.songs.performance import make_stems
+from ddtasnet_edge.training.songs.render import find_sound_font, require_program
 
-SONG_NOTE = "synthetic song of ddtasnet-songs: FluidR3 GM sound font (MIT), espeak-ng voices"
-INFO = "song.json"
 # Raise it when the same seed begins to give another song.
 GENERATOR = 1
 
@@ -39,22 +32,6 @@ GENERATOR = 1
 SEEDS_PER_SPLIT = 10**9
 SPLITS = {"train": 0, "validation": SEEDS_PER_SPLIT, "test": 2 * SEEDS_PER_SPLIT}
 _SHORTEST, _LONGEST = 1.0, 300.0  # seconds
-
-
-@dataclass(frozen=True)
-class SongInfo:
-    """What song.json holds. tempo in quarter notes per minute; sections as (kind, first bar, stems that play)."""
-
-    generator: int
-    name: str
-    seed: int
-    seconds: float
-    sample_rate: int
-    key: str
-    meter: str
-    tempo: float
-    swing: float
-    sections: tuple[tuple[str, int, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -103,45 +80,6 @@ def require_song_tools() -> None:
     require_program("fluidsynth", "fluidsynth")
     require_program("espeak-ng", "espeak-ng")
     find_sound_font()
-
-
-def song_clips(folder: Path, split: str) -> Iterator[Clip]:
-    """The songs of a split by name, one in memory at a time. Raises AudioError at once when there are none."""
-    names = sorted(path.parent for path in (folder / split).glob(f"*/{INFO}"))
-    if not names:
-        raise AudioError(f"no songs in {folder / split}; make some: ddtasnet-songs --out {folder} --split {split}")
-    return (read_song(path) for path in names)
-
-
-def read_song(path: Path) -> Clip:
-    """One song: its stems and, as the mix, their sum. Raises AudioError when a stem is missing or damaged."""
-    import soundfile
-
-    stems: list[FloatArray] = []
-    for source in MUSDB_SOURCES:
-        place = path / f"{source}.flac"
-        try:
-            samples, rate = soundfile.read(place, dtype="float32", always_2d=True)
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise AudioError(f"cannot read {place}; delete {path} and run ddtasnet-songs again") from error
-        if rate != SAMPLE_RATE or samples.shape[1] != 2 or (stems and samples.T.shape != stems[0].shape):
-            raise AudioError(
-                f"{place} has {samples.shape[0]} samples in {samples.shape[1]} channels at {rate} Hz, unlike the "
-                f"other stems; delete {path} and run ddtasnet-songs again"
-            )
-        stems.append(np.ascontiguousarray(samples.T))
-    joined = np.stack(stems)
-    return Clip(path.name, joined.sum(axis=0), joined, SAMPLE_RATE, SONG_NOTE)
-
-
-def read_info(path: Path) -> SongInfo:
-    """The facts of a song. Raises AudioError when song.json is missing or is not one."""
-    try:
-        values = json.loads((path / INFO).read_text(encoding="utf-8"))
-        sections = tuple((kind, bar, tuple(stems)) for kind, bar, stems in values.pop("sections"))
-        return SongInfo(**values, sections=sections)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AudioError(f"{path / INFO} does not describe a song; delete {path} and run again") from error
 
 
 def _check(count: int, seconds: float, jobs: int) -> None:

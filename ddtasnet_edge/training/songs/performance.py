@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.composition import Composition
-from ddtasnet_edge.training.electronic import play_machine, play_synth_bass
-from ddtasnet_edge.training.form import Form
-from ddtasnet_edge.training.mixing import mix_down
-from ddtasnet_edge.training.render import SAMPLE_RATE, render
-from ddtasnet_edge.training.score import Note, Part, randomness
-from ddtasnet_edge.training.vocals import sing
+from ddtasnet_edge.training.songs.composition import Composition
+from ddtasnet_edge.training.songs.electronic import play_machine, play_synth_bass
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.mixing import mix_down
+from ddtasnet_edge.training.songs.render import render
+from ddtasnet_edge.training.songs.score import Note, Part, randomness
+from ddtasnet_edge.training.songs.vocals import sing
 
 Electronic = Callable[[list[Note], Form, int, np.random.Generator], FloatArray]
 

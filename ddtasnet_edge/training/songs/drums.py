@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddtasnet_edge.training.form import Bar, Form
-from ddtasnet_edge.training.score import STEP, Note, Part, chance, humanise, randomness
+from ddtasnet_edge.training.songs.form import Bar, Form
+from ddtasnet_edge.training.songs.score import STEP, Note, Part, chance, humanise, randomness
 
 # Kits of the General MIDI sound font: standard, room, power, electronic, TR-808, jazz, brush.
 KITS = (0, 8, 16, 24, 25, 32, 40)

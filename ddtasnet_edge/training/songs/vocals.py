@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.chords import Key
-from ddtasnet_edge.training.effects import overlay
-from ddtasnet_edge.training.form import Form
-from ddtasnet_edge.training.render import SAMPLE_RATE
-from ddtasnet_edge.training.score import Note, chance, randomness
-from ddtasnet_edge.training.speech import (
+from ddtasnet_edge.training.songs.chords import Key
+from ddtasnet_edge.training.songs.effects import overlay
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.score import Note, chance, randomness
+from ddtasnet_edge.training.songs.speech import (
     ACCENTS,
     BINS,
     FRAME,

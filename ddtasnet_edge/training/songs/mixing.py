@@ -8,7 +8,7 @@ import numpy as np
 
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.effects import (
+from ddtasnet_edge.training.songs.effects import (
     compression_gain,
     draw_compression,
     draw_equaliser,
@@ -17,8 +17,8 @@ from ddtasnet_edge.training.effects import (
     reverberate,
     saturate,
 )
-from ddtasnet_edge.training.render import SAMPLE_RATE
-from ddtasnet_edge.training.score import chance, randomness
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.score import chance, randomness
 
 # Level in dB of a stem while it plays, against the others, and how much it varies from song to song.
 _LEVELS = {"drums": (0.0, 3.0), "bass": (-2.0, 3.0), "other": (-1.5, 3.0), "vocals": (0.5, 3.0)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddtasnet_edge.training.bass import bass_parts
-from ddtasnet_edge.training.drums import drum_parts
-from ddtasnet_edge.training.form import Form, draw_form
-from ddtasnet_edge.training.harmony import harmony_parts
-from ddtasnet_edge.training.melody import Line, melody
-from ddtasnet_edge.training.score import Note, Part, chance, randomness
+from ddtasnet_edge.training.songs.bass import bass_parts
+from ddtasnet_edge.training.songs.drums import drum_parts
+from ddtasnet_edge.training.songs.form import Form, draw_form
+from ddtasnet_edge.training.songs.harmony import harmony_parts
+from ddtasnet_edge.training.songs.melody import Line, melody
+from ddtasnet_edge.training.songs.score import Note, Part, chance, randomness
 
 # MIDI ranges of low, middle and high voices.
 VOICE_RANGES = ((43, 60), (48, 65), (55, 72), (58, 76))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddtasnet_edge.training.render import SAMPLE_RATE, run_program
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.render import run_program
 
 Array = NDArray[np.float64]
 

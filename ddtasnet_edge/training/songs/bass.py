@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ddtasnet_edge.training.chords import Chord, Key
-from ddtasnet_edge.training.form import Bar, Form
-from ddtasnet_edge.training.score import STEP, Note, Part, chance, humanise, randomness
+from ddtasnet_edge.training.songs.chords import Chord, Key
+from ddtasnet_edge.training.songs.form import Bar, Form
+from ddtasnet_edge.training.songs.score import STEP, Note, Part, chance, humanise, randomness
 
 LOW, HIGH = 28, 55  # E1, the lowest string of a bass, to G3
 

@@ -8,11 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.drums import CLAP, CLOSED_HAT, CRASHES, KICKS, OPEN_HAT, RIDES, SIDE_STICK, SNARES, TOMS
-from ddtasnet_edge.training.effects import overlay
-from ddtasnet_edge.training.form import Form
-from ddtasnet_edge.training.render import SAMPLE_RATE
-from ddtasnet_edge.training.score import Note
+from ddtasnet_edge.training.songs.drums import (
+    CLAP,
+    CLOSED_HAT,
+    CRASHES,
+    KICKS,
+    OPEN_HAT,
+    RIDES,
+    SIDE_STICK,
+    SNARES,
+    TOMS,
+)
+from ddtasnet_edge.training.songs.effects import overlay
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.score import Note
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.render import SAMPLE_RATE
-from ddtasnet_edge.training.score import chance
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.score import chance
 
 Response = FloatArray | NDArray[np.complexfloating]
 

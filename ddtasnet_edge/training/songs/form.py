@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddtasnet_edge.config import MUSDB_SOURCES
-from ddtasnet_edge.training.chords import Chord, Key, draw_key, draw_progression
-from ddtasnet_edge.training.score import METERS, STEP, Meter, chance, randomness
+from ddtasnet_edge.training.songs.chords import Chord, Key, draw_key, draw_progression
+from ddtasnet_edge.training.songs.score import METERS, STEP, Meter, chance, randomness
 
 TEMPI = (70.0, 180.0)
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from ddtasnet_edge.errors import AudioError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.form import Form
-from ddtasnet_edge.training.score import Part
+from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.score import Part
 
-SAMPLE_RATE = 44100
 SOUND_FONTS = (
     Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
     Path("/usr/share/soundfonts/FluidR3_GM.sf2"),

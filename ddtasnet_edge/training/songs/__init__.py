@@ -1,0 +1,1 @@
+"""Songs with known stems, made from seeds (`ddtasnet-songs`)."""

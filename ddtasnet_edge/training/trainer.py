@@ -1,0 +1,250 @@
+"""The training loop: streams of music through the model, segment after segment, with the state carried along."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddtasnet_edge.errors import TrainingError
+from ddtasnet_edge.models.block import State
+from ddtasnet_edge.models.checkpoint import save_checkpoint
+from ddtasnet_edge.models.ddtasnet import DDTasNet
+from ddtasnet_edge.training.augment import Batch, make_batch
+from ddtasnet_edge.training.averaging import AveragedModel
+from ddtasnet_edge.training.history import Row, write_history
+from ddtasnet_edge.training.loss import separation_loss
+from ddtasnet_edge.training.material import Material
+from ddtasnet_edge.training.settings import TrainSettings
+from ddtasnet_edge.training.snapshot import Learner, Position, load_snapshot, save_snapshot
+from ddtasnet_edge.training.validation import validate
+
+SNAPSHOT, BEST, LAST = "snapshot.safetensors", "best.safetensors", "last.safetensors"
+SNAPSHOT_SECONDS = 180.0
+# Batches made ahead of the optimizer.
+AHEAD = 2
+
+Watch = Callable[[Position, float], None]
+
+
+@dataclass(frozen=True)
+class Music:
+    """What a run hears."""
+
+    train: Material
+    validation: Material
+
+
+class Trainer:
+    """One run in one folder; `run` leaves best.safetensors, last.safetensors, the log and a snapshot there."""
+
+    def __init__(
+        self, model: DDTasNet, settings: TrainSettings, music: Music, folder: Path, device: torch.device
+    ) -> None:
+        self.model, self.settings, self.music, self.folder, self.device = model, settings, music, folder, device
+        model.to(device).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+        self.learner = Learner(model, AveragedModel(model, settings.average), optimizer)
+        self.position = Position()
+        self.stream: State = {}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must share with this one."""
+        music = {"train": self.music.train.digest(), "validation": self.music.validation.digest()}
+        return {"model": self.model.config.to_dict(), "settings": self.settings.to_dict(), "music": music}
+
+    def resume(self) -> None:
+        """Go on from the snapshot in the folder. Raises CheckpointError when it is missing or of another run."""
+        stream, self.position = load_snapshot(self.folder / SNAPSHOT, self.learner, self.identity)
+        self.stream = {name: value.to(self.device) for name, value in stream.items()}
+
+    def run(self, watch: Watch) -> list[Row]:
+        """Train to the end of the settings' steps or minutes. `watch` is called with every step's loss.
+
+        Raises TrainingError when the loss is not finite or memory runs out, KeyboardInterrupt when asked to stop
+        (after a snapshot), CheckpointError when the disk is full.
+        """
+        with _stop_signals() as stop, _batches(self._make_batch, self._next_batch()) as batches:
+            saved = time.monotonic()
+            while self.progress < 1.0:
+                for segment in self._segments(batches):
+                    watch(self.position, self._step(*segment))
+                    if self._validation_due():
+                        self._validate()
+                    if stop() or time.monotonic() - saved > SNAPSHOT_SECONDS:
+                        self.save()
+                        saved = time.monotonic()
+                    if stop():
+                        raise KeyboardInterrupt
+                    if self.progress >= 1.0:
+                        break
+        if self.position.steps_summed:
+            self._validate()
+        self.save()
+        save_checkpoint(self.learner.average.model, self.folder / LAST)
+        return self.position.rows
+
+    def save(self) -> None:
+        """Write the snapshot."""
+        save_snapshot(self.folder / SNAPSHOT, self.learner, self.stream, self.position, self.identity)
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        return self.settings.progress(self.position.step, self.position.seconds)
+
+    def _next_batch(self) -> int:
+        return self.position.step // self.settings.segments
+
+    def _make_batch(self, index: int) -> Batch:
+        settings = self.settings
+        length = settings.segments * settings.segment_hops * self.model.config.hop_length
+        return make_batch(self.music.train, settings.augmentation, settings.seed, index, settings.batch, length)
+
+    def _segments(self, batches: Iterator[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Hops [batch, time, channels, hop] and the stems [batch, sources, channels, n] due at their output."""
+        started = time.monotonic()
+        batch = next(batches)
+        self._spend(time.monotonic() - started, waited=True)
+        mix, stems = torch.from_numpy(batch.mix).to(self.device), torch.from_numpy(batch.stems).to(self.device)
+        spec = self.model.spec()
+        delayed = F.pad(stems, (spec.algorithmic_latency, -spec.algorithmic_latency))
+        length = self.settings.segment_hops * spec.hop_length
+        first = self.position.step % self.settings.segments
+        if first == 0 or not self.stream:
+            self.stream = self.model.initial_state(mix)
+        for index in range(first, self.settings.segments):
+            part = slice(index * length, (index + 1) * length)
+            hops = torch.unflatten(mix[..., part], -1, (-1, spec.hop_length)).transpose(1, 2)
+            yield hops, delayed[..., part]
+
+    def _step(self, hops: Tensor, stems: Tensor) -> float:
+        started = time.monotonic()
+        position, settings = self.position, self.settings
+        for group in self.learner.optimizer.param_groups:
+            group["lr"] = settings.rate_at(position.step, position.seconds)
+        try:
+            loss, norm, self.stream = self._descend(hops, stems)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if "memory" not in str(error):
+                raise
+            raise TrainingError(
+                f"no memory for a batch of {settings.batch} x {settings.segment_hops} hops; "
+                "give a smaller --batch, or shorter segments with --segment-hops"
+            ) from error
+        position.step += 1
+        self.learner.average.update(self.model, position.step)
+        position.loss_sum += loss
+        position.norm_sum += norm
+        position.steps_summed += 1
+        self._spend(time.monotonic() - started)
+        return loss
+
+    def _descend(self, hops: Tensor, stems: Tensor) -> tuple[float, float, State]:
+        """One optimizer step; returns the loss, the norm of the gradient and the state after the segment."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            estimate, stream = self.model.scan(hops, self.stream)
+        loss = separation_loss(
+            estimate.float().movedim(1, -2).flatten(-2), stems, self.settings.stft_weight, self.position.step
+        )
+        self.learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_norm))
+        value = float(loss.detach())
+        # Before the weights change: what is on disk, and what is in memory, is still the last good model.
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise TrainingError(
+                f"loss {value} with gradient norm {norm} at step {self.position.step}: the run diverged; "
+                f"the last good weights are in {self.folder}; start again with a smaller --rate"
+            )
+        self.learner.optimizer.step()
+        return value, norm, {name: slot.detach().float() for name, slot in stream.items()}
+
+    def _validation_due(self) -> bool:
+        return self.progress * self.settings.validations >= self.position.validations + 1
+
+    def _validate(self) -> None:
+        started = time.monotonic()
+        position = self.position
+        spent = max(position.seconds - position.seconds_at_row, 1e-9)
+        config, settings = self.model.config, self.settings
+        audio = settings.batch * settings.segment_hops * config.hop_length / config.sample_rate
+        scores = validate(self.learner.average.model, self.music.validation, self.device)
+        row = Row(
+            step=position.step,
+            minutes=position.seconds / 60.0,
+            audio_hours=position.step * audio / 3600.0,
+            learning_rate=self.learner.optimizer.param_groups[0]["lr"],
+            loss=position.loss_sum / max(position.steps_summed, 1),
+            gradient_norm=position.norm_sum / max(position.steps_summed, 1),
+            audio_per_second=position.steps_summed * audio / spent,
+            data_wait=position.waited / spent,
+            usdr=scores,
+        )
+        position.rows.append(row)
+        position.validations += 1
+        if row.mean > position.best:
+            position.best = row.mean
+            save_checkpoint(self.learner.average.model, self.folder / BEST)
+        self._spend(time.monotonic() - started)
+        position.loss_sum = position.norm_sum = position.waited = 0.0
+        position.steps_summed = 0
+        position.seconds_at_row = position.seconds
+        facts = {**self.identity, "tracks": [len(self.music.train.names), len(self.music.validation.names)]}
+        write_history(self.folder, position.rows, facts)
+
+    def _spend(self, seconds: float, *, waited: bool = False) -> None:
+        self.position.seconds += seconds
+        if waited:
+            self.position.waited += seconds
+
+
+@contextmanager
+def _batches(make: Callable[[int], Batch], first: int) -> Iterator[Iterator[Batch]]:
+    """Batches from number `first` on, made ahead in a thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="music") as pool:
+        waiting: list[Future[Batch]] = []
+
+        def produce() -> Iterator[Batch]:
+            index = first
+            while True:
+                while len(waiting) < AHEAD:
+                    waiting.append(pool.submit(make, index))
+                    index += 1
+                yield waiting.pop(0).result()
+
+        try:
+            yield produce()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM are noted, so that the step in work is finished; a second one interrupts at once."""
+    asked = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            signal.default_int_handler(number, frame)
+        asked = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
