@@ -174,6 +174,7 @@ class Compiler:
                 "source": self.source.source,
                 "parameters": self.source.parameters,
                 "config": self.source.model.config.to_dict(),
+                "training": dict(self.source.training),
             },
             spec=spec,
             graph=_describe_graph(facts),
@@ -241,7 +242,8 @@ class Compiler:
             yield clip, Trace.load(path)
 
     def _licence(self, recipe: Recipe) -> dict[str, str]:
-        weights = "random weights: no training data" if self.source.weights == "random" else "see the checkpoint's card"
+        trained_on = str(self.source.training.get("data", "see the checkpoint's card"))
+        weights = "random weights: no training data" if self.source.weights == "random" else trained_on
         licence = {"software": "MIT", "weights": weights, "parity": self._music.note}
         if recipe.needs_calibration:
             licence["calibration"] = f"ranges measured on: {_notes(self._calibration)}"

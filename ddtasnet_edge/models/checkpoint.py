@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -27,14 +28,19 @@ NAMED = 5
 Contents = tuple[DDTasNetConfig, Mapping[str, Tensor]]
 
 
-def save_checkpoint(model: DDTasNet, path: Path) -> None:
-    """Write the weights as float32 safetensors, with format version and configuration in the metadata.
+def save_checkpoint(
+    model: DDTasNet, path: Path, *, training: Mapping[str, Any] | None = None, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write the weights as safetensors, with format version and configuration in the metadata.
 
-    The file is whole or not there. Raises CheckpointError when the place cannot be written.
+    training: facts that stay with the weights, plain JSON values; `data` says what they were trained on and under
+    which licence. dtype: float16 halves the file; it is read back into float32. The file is whole or not there.
+    Raises CheckpointError when the place cannot be written.
     """
     save_file = _safetensors().torch.save_file
-    tensors = {name: value.detach().to(torch.float32).contiguous() for name, value in model.state_dict().items()}
-    metadata = {METADATA: json.dumps({"format": FORMAT, "config": model.config.to_dict()})}
+    tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()}
+    facts = {"format": FORMAT, "config": model.config.to_dict(), "training": dict(training or {})}
+    metadata = {METADATA: json.dumps(facts)}
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             temporary = Path(folder) / path.name
@@ -66,14 +72,33 @@ def load_checkpoint(path: Path) -> DDTasNet:
     return model
 
 
-def _read_safetensors(path: Path) -> Contents:
+def read_training(path: Path) -> dict[str, Any]:
+    """The facts about the training that `save_checkpoint` wrote; empty where there are none.
+
+    Raises CheckpointError when a .safetensors file is missing or damaged.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    with _opened(path) as file:
+        values = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    found = values.get("training", {}) if isinstance(values, dict) else {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     safetensors = _safetensors()
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, safetensors.SafetensorError) as error:
+            yield file
+    except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is damaged ({_first_line(error)}); copy or save it again") from error
+
+
+def _read_safetensors(path: Path) -> Contents:
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     if METADATA not in metadata:
         raise CheckpointError(f"{path} has no '{METADATA}' in its metadata; write checkpoints with save_checkpoint")
     try:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddtasnet_edge.models.block import State, StreamBlock
+from ddtasnet_edge.models.gru_scan import gru_scan
 
 
 class GRUMemory(StreamBlock):
@@ -26,8 +27,17 @@ class GRUMemory(StreamBlock):
         return {"hidden": like.new_zeros(like.shape[0], self.units)}
 
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if torch.is_grad_enabled() and x.device.type == "cpu":
+            return self._scan_for_training(x, state["hidden"])
         y, hidden = self.rnn(x, state["hidden"][None])
         return y, {"hidden": hidden[0]}
+
+    def _scan_for_training(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, State]:
+        weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
+        gates_x = F.linear(x.transpose(0, 1), weight_x, bias_x).to(hidden.dtype)
+        with torch.autocast("cpu", enabled=False):
+            y = gru_scan(gates_x, hidden, weight_h, bias_h)
+        return y.transpose(0, 1), {"hidden": y[-1]}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]

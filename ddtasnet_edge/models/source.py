@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ddtasnet_edge.config import PRESETS, preset, read_config
 from ddtasnet_edge.errors import CheckpointError
-from ddtasnet_edge.models.checkpoint import READERS, load_checkpoint
+from ddtasnet_edge.models.checkpoint import READERS, load_checkpoint, read_training
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 
 SEED = 0
+#: Trained weights that come with the package, one file per preset, and their model card.
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
 @dataclass(frozen=True, eq=False)
 class NamedModel:
-    """A model and where it came from. weights: 'random' or 'trained'; they have different parity thresholds."""
+    """A model and where it came from.
+
+    weights: 'random' or 'trained'; they have different parity thresholds. training: what is known about it.
+    """
 
     name: str
     model: DDTasNet
     weights: str
     source: str
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -36,13 +44,13 @@ class NamedModel:
 def find_model(source: str | Path) -> NamedModel:
     """The model that `source` names.
 
-    A preset or a configuration (.json) gives seeded random weights, a checkpoint (.safetensors, .pt, .pth)
-    trained ones. Raises ConfigError for an unknown preset, CheckpointError for a missing or unsuitable file.
+    A preset has the trained weights that come with the package, or seeded random ones where there are none, and
+    says which; a configuration (.json) has random weights, a checkpoint (.safetensors, .pt, .pth) trained ones.
+    Raises ConfigError for an unknown preset, CheckpointError for a missing or unsuitable file.
     """
     path = Path(source)
     if str(source) in PRESETS:
-        model = create_model(preset(str(source)), SEED)
-        return NamedModel(str(source), model, "random", f"preset {source}, random weights of seed {SEED}")
+        return _preset(str(source))
     if not path.suffix and len(path.parts) == 1:
         preset(str(source))  # raises, with the nearest name
     if path.suffix == ".json":
@@ -53,4 +61,12 @@ def find_model(source: str | Path) -> NamedModel:
             f"{path} is no model: expected a preset ({', '.join(PRESETS)}), a checkpoint ({', '.join(READERS)}) "
             "or a configuration (.json)"
         )
-    return NamedModel(path.stem, load_checkpoint(path), "trained", f"checkpoint {path.name}")
+    return NamedModel(path.stem, load_checkpoint(path), "trained", f"checkpoint {path.name}", read_training(path))
+
+
+def _preset(name: str) -> NamedModel:
+    path = WEIGHTS / f"{name}.safetensors"
+    if path.is_file():
+        return NamedModel(name, load_checkpoint(path), "trained", f"preset {name}, trained", read_training(path))
+    model = create_model(preset(name), SEED)
+    return NamedModel(name, model, "random", f"preset {name}, random weights of seed {SEED} (none are shipped)")

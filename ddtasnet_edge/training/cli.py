@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddtasnet_edge import console
+from ddtasnet_edge.clips import MUSDB_NOTE
 from ddtasnet_edge.config import DDTasNetConfig, preset, read_config
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError, DeviceError, EdgeError
 from ddtasnet_edge.training.settings import TrainSettings
+from ddtasnet_edge.training.songs.folder import SONG_NOTE
 
 if TYPE_CHECKING:
     import torch
@@ -156,15 +158,22 @@ def _music(arguments: argparse.Namespace, folder: Path, config: DDTasNetConfig) 
 
     train: list[Track] = []
     validation: list[Track] = []
+    notes = []
     if arguments.musdb:
         train, validation = musdb_split(arguments.musdb, config)
+        notes.append(MUSDB_NOTE)
     songs = arguments.songs
     if songs is None and arguments.musdb is None:
         songs = _make_own_songs(folder / "songs", arguments.quiet)
     if songs is not None:
         train, validation = train + song_tracks(songs, "train"), validation + song_tracks(songs, "validation")
+        notes.append(SONG_NOTE)
     kept = arguments.material or folder / "material"
-    return Music(gather(train, kept, config, arguments.quiet), gather(validation, kept, config, arguments.quiet))
+    return Music(
+        gather(train, kept, config, arguments.quiet),
+        gather(validation, kept, config, arguments.quiet),
+        "; ".join(notes),
+    )
 
 
 def _make_own_songs(folder: Path, quiet: bool) -> Path:

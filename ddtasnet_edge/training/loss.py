@@ -16,12 +16,14 @@ def separation_loss(estimate: Tensor, stems: Tensor, stft_weight: float, step: i
 
     estimate and stems: [batch, sources, channels, n] float32. An optimizer step takes one resolution, the next step
     the next: over three steps it is the multi-resolution loss at a third of its cost. The STFT is of the sum of
-    the channels, scaled so that white noise has equal errors in both terms.
+    the channels, scaled so that white noise has errors of one size in both terms. A segment shorter than a
+    resolution goes without it.
     """
     loss = F.l1_loss(estimate, stems)
-    if stft_weight == 0.0:
+    lengths = [length for length in RESOLUTIONS if length <= stems.shape[-1]]
+    if stft_weight == 0.0 or not lengths:
         return loss
-    length = RESOLUTIONS[step % len(RESOLUTIONS)]
+    length = lengths[step % len(lengths)]
     difference = _magnitude(estimate.mean(dim=2), length) - _magnitude(stems.mean(dim=2), length)
     return loss + stft_weight * difference.abs().mean()
 

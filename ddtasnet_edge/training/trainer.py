@@ -40,10 +40,11 @@ Watch = Callable[[Position, float], None]
 
 @dataclass(frozen=True)
 class Music:
-    """What a run hears."""
+    """What a run hears. note: where it comes from and under which licence."""
 
     train: Material
     validation: Material
+    note: str
 
 
 class Trainer:
@@ -68,7 +69,7 @@ class Trainer:
     def resume(self) -> None:
         """Go on from the snapshot in the folder. Raises CheckpointError when it is missing or of another run."""
         stream, self.position = load_snapshot(self.folder / SNAPSHOT, self.learner, self.identity)
-        self.stream = {name: value.to(self.device) for name, value in stream.items()}
+        self.stream = _plain({name: value.to(self.device) for name, value in stream.items()})
 
     def run(self, watch: Watch) -> list[Row]:
         """Train to the end of the settings' steps or minutes. `watch` is called with every step's loss.
@@ -93,7 +94,7 @@ class Trainer:
         if self.position.steps_summed:
             self._validate()
         self.save()
-        save_checkpoint(self.learner.average.model, self.folder / LAST)
+        self._save_weights(LAST)
         return self.position.rows
 
     def save(self) -> None:
@@ -170,7 +171,7 @@ class Trainer:
                 f"the last good weights are in {self.folder}; start again with a smaller --rate"
             )
         self.learner.optimizer.step()
-        return value, norm, {name: slot.detach().float() for name, slot in stream.items()}
+        return value, norm, _plain(stream)
 
     def _validation_due(self) -> bool:
         return self.progress * self.settings.validations >= self.position.validations + 1
@@ -197,7 +198,7 @@ class Trainer:
         position.validations += 1
         if row.mean > position.best:
             position.best = row.mean
-            save_checkpoint(self.learner.average.model, self.folder / BEST)
+            self._save_weights(BEST)
         self._spend(time.monotonic() - started)
         position.loss_sum = position.norm_sum = position.waited = 0.0
         position.steps_summed = 0
@@ -205,10 +206,34 @@ class Trainer:
         facts = {**self.identity, "tracks": [len(self.music.train.names), len(self.music.validation.names)]}
         write_history(self.folder, position.rows, facts)
 
+    def _save_weights(self, name: str) -> None:
+        """The averaged weights, with what they were trained on."""
+        row, music = self.position.rows[-1], self.music
+        facts = {
+            "data": music.note,
+            "tracks": len(music.train.names),
+            "minutes_of_music": round(music.train.seconds / 60.0, 1),
+            "settings": self.settings.to_dict(),
+            "step": row.step,
+            "validation_usdr_db": {source: round(value, 3) for source, value in row.usdr.items()},
+        }
+        save_checkpoint(self.learner.average.model, self.folder / name, training=facts)
+
     def _spend(self, seconds: float, *, waited: bool = False) -> None:
         self.position.seconds += seconds
         if waited:
             self.position.waited += seconds
+
+
+def _plain(state: State) -> State:
+    """Copies in float32 with the usual strides: the last bits of a matrix product depend on how its operands lie.
+
+    What comes out of a segment and what comes out of a snapshot are then the same to the arithmetic.
+    """
+    return {
+        name: slot.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
+        for name, slot in state.items()
+    }
 
 
 @contextmanager
