@@ -75,7 +75,7 @@ def default_clip(form: ClipFormat = AS_RECORDED, *, with_stems: bool = True) -> 
     Raises MissingDependencyError without stempeg, ConfigError when a source of the model is not in MUSDB18.
     """
     if with_stems:
-        _check_sources(form)
+        check_sources(form)
     # Importing stempeg needs an ffmpeg program on the path; its data needs none.
     package = importlib.util.find_spec("stempeg")
     folders = [] if package is None else package.submodule_search_locations or []
@@ -102,7 +102,7 @@ def musdb_clips(
     """
     _check_excerpt(excerpt)
     if with_stems:
-        _check_sources(form)
+        check_sources(form)
     known = _find_tracks(Path(root), subset)
     chosen = tuple(known) if tracks is None else tuple(tracks)
     for name in chosen:
@@ -221,7 +221,8 @@ def _check_excerpt(excerpt: float | None) -> None:
         raise ConfigError(f"excerpt is {excerpt} s: expected more than 0, and finite")
 
 
-def _check_sources(form: ClipFormat) -> None:
+def check_sources(form: ClipFormat) -> None:
+    """Raise ConfigError when a source of `form` is none of MUSDB18's."""
     for source in form.sources:
         if source not in MUSDB_SOURCES:
             raise ConfigError(f"MUSDB18 has no stem '{source}': {nearest(source, MUSDB_SOURCES)}")

@@ -51,6 +51,7 @@ from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare, run_clip
 from ddtasnet_edge.runtimes.thresholds import thresholds_for
 from ddtasnet_edge.runtimes.torch_session import TorchSession
 from ddtasnet_edge.session import Session
+from ddtasnet_edge.training.songs.folder import SONG_NOTE, song_clips
 
 TOOLS = (
     "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert",
@@ -74,6 +75,7 @@ class Music:
     """Which music a model is verified and calibrated on; by default the real clip that needs no download.
 
     musdb: root of MUSDB18 to verify on, with subset, tracks (None: all) and excerpt (seconds, None: whole tracks).
+    songs: a folder of ddtasnet-songs to verify on instead, its split `subset`.
     calibration: a folder of songs or a MUSDB18 root.
     """
 
@@ -82,6 +84,7 @@ class Music:
     tracks: Sequence[str] | None = None
     excerpt: float | None = None
     calibration: Path | None = None
+    songs: Path | None = None
 
     def verification_clips(self, form: ClipFormat) -> Iterator[Clip]:
         """The clips of the parity gate, one in memory at a time. Raises at once when there are none.
@@ -89,6 +92,8 @@ class Music:
         A model with stems that MUSDB18 lacks gets clips without stems and is judged by SNR alone.
         """
         with_stems = self.has_stems(form)
+        if self.songs is not None:
+            return song_clips(self.songs, self.subset, form, with_stems=with_stems)
         if self.musdb is None:
             return iter([default_clip(form, with_stems=with_stems)])
         return musdb_clips(
@@ -103,6 +108,8 @@ class Music:
     @property
     def note(self) -> str:
         """Where the verification clips come from and under which licence."""
+        if self.songs is not None:
+            return SONG_NOTE
         return DEFAULT_NOTE if self.musdb is None else MUSDB_NOTE
 
 

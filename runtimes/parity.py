@@ -57,7 +57,7 @@ class StemParity:
 
     @property
     def dsdr(self) -> float:
-        """The change furthest from zero, of uSDR and cSDR; NaN for a stem that is silent throughout."""
+        """The change furthest from zero, of uSDR and cSDR where it is known."""
         changes = [self.usdr - self.reference_usdr, self.csdr - self.reference_csdr]
         known = [change for change in changes if not math.isnan(change)]
         return max(known, key=abs) if known else math.nan
@@ -65,7 +65,10 @@ class StemParity:
 
 @dataclass(frozen=True)
 class ClipParity:
-    """A bundle against the reference on one clip; stems is empty when the true stems are unknown."""
+    """A bundle against the reference on one clip.
+
+    stems: those heard in the clip (silence has no SDR); empty when the true stems are unknown.
+    """
 
     clip: str
     seconds: float
@@ -146,6 +149,8 @@ def _compare_stems(clip: Clip, found: Trace, reference: Trace, sources: Sequence
     after = csdr(clip.stems, found.stems, clip.sample_rate)
     for index, source in enumerate(sources):
         true = clip.stems[index]
+        if not true.any():
+            continue
         yield StemParity(
             source=source,
             reference_usdr=usdr(true, reference.stems[index]),

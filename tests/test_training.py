@@ -40,7 +40,9 @@ Watch = Callable[[Position, float], None]
 def music(tmp_path_factory: pytest.TempPathFactory) -> Music:
     songs = write_songs(tmp_path_factory.mktemp("songs"))
     kept = tmp_path_factory.mktemp("material")
-    train, validation = (gather(song_tracks(songs, split), kept, CONFIG, True) for split in ("train", "validation"))
+    train, validation = (
+        gather(song_tracks(songs, split, CONFIG), kept, CONFIG, True) for split in ("train", "validation")
+    )
     return Music(train, validation, "made for a test")
 
 

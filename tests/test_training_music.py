@@ -45,7 +45,7 @@ def two_songs() -> Material:
 class TestGathering:
     def test_stems_come_back_as_they_were(self, tmp_path: Path) -> None:
         song = write_song(tmp_path / "songs" / "train" / "train-00000", 3)
-        found = gather(song_tracks(tmp_path / "songs", "train"), tmp_path / "kept", AS_RECORDED, True)
+        found = gather(song_tracks(tmp_path / "songs", "train", AS_RECORDED), tmp_path / "kept", AS_RECORDED, True)
         decoded = soundfile.read(song / "bass.flac", dtype="float32")[0].T
         assert np.abs(found.read(0, 1, 100, 500) - decoded[:, 100:600]).max() <= 1.0 / 32768
         assert found.seconds == pytest.approx(SECONDS)
@@ -72,21 +72,21 @@ class TestGathering:
     ) -> None:
         songs = write_songs(tmp_path / "songs")
         (songs / "train" / "train-00001" / "other.flac").write_bytes(b"no music")
-        found = gather(song_tracks(songs, "train"), tmp_path / "kept", AS_RECORDED, True)
+        found = gather(song_tracks(songs, "train", AS_RECORDED), tmp_path / "kept", AS_RECORDED, True)
         assert found.names == ("train-00000", "train-00002")
         said = capsys.readouterr().err
-        assert "skipped train-00001: cannot read" in said
+        assert "skipped train-00001: " in said
         assert "skipped 1 of 3 tracks: train-00001" in said
 
     def test_none_readable_is_an_error(self, tmp_path: Path) -> None:
         songs = write_songs(tmp_path / "songs", train=1)
         (songs / "train" / "train-00000" / "drums.flac").unlink()
         with pytest.raises(AudioError, match="none of 1 tracks can be read"):
-            gather(song_tracks(songs, "train"), tmp_path / "kept", AS_RECORDED, True)
+            gather(song_tracks(songs, "train", AS_RECORDED), tmp_path / "kept", AS_RECORDED, True)
 
     def test_no_songs_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(AudioError, match=r"no songs in .*train; make some: ddtasnet-songs --out"):
-            song_tracks(tmp_path, "train")
+            song_tracks(tmp_path, "train", AS_RECORDED)
 
     @pytest.mark.parametrize(
         ("samples", "rate", "message"),
@@ -108,9 +108,9 @@ class TestGathering:
         songs = write_songs(tmp_path / "songs", train=2)
         short = songs / "train" / "train-00000" / "vocals.flac"
         soundfile.write(short, np.zeros((1000, 2)), 44100)
-        found = gather(song_tracks(songs, "train"), tmp_path / "kept", AS_RECORDED, True)
+        found = gather(song_tracks(songs, "train", AS_RECORDED), tmp_path / "kept", AS_RECORDED, True)
         assert found.names == ("train-00001",)
-        assert "unlike the other stems" in capsys.readouterr().err
+        assert "vocals.flac has 1000 samples, drums has 44100" in capsys.readouterr().err
 
     def test_a_full_disk_is_one_line_and_leaves_nothing_half(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

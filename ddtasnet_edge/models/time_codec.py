@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ class TimeEncoder(nn.Module):
     def __init__(self, window_length: int, bases: int) -> None:
         super().__init__()
         self.basis_and_gate = nn.Linear(window_length, 2 * bases, bias=False)
+        # Frames have unit energy, not unit variance: the usual start would give features of 0.005.
+        nn.init.normal_(self.basis_and_gate.weight)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         norm = torch.sqrt((frames * frames).sum(dim=-1, keepdim=True) + ENERGY_FLOOR)
@@ -33,6 +37,8 @@ class TimeDecoder(nn.Module):
     def __init__(self, window_length: int, bases: int) -> None:
         super().__init__()
         self.basis = nn.Linear(bases, window_length, bias=False)
+        # Quiet at the start: an untrained basis only adds noise to what the spectral masks give.
+        nn.init.normal_(self.basis.weight, std=0.1 / math.sqrt(window_length))
 
     def forward(self, features: Tensor, norm: Tensor) -> Tensor:
         frames: Tensor = self.basis(features) * norm

@@ -166,7 +166,8 @@ def _music(arguments: argparse.Namespace, folder: Path, config: DDTasNetConfig) 
     if songs is None and arguments.musdb is None:
         songs = _make_own_songs(folder / "songs", arguments.quiet)
     if songs is not None:
-        train, validation = train + song_tracks(songs, "train"), validation + song_tracks(songs, "validation")
+        train += song_tracks(songs, "train", config)
+        validation += song_tracks(songs, "validation", config)
         notes.append(SONG_NOTE)
     kept = arguments.material or folder / "material"
     return Music(

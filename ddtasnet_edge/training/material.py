@@ -77,9 +77,9 @@ class Material:
         return out
 
 
-def song_tracks(folder: Path, split: str) -> list[Track]:
+def song_tracks(folder: Path, split: str, form: ClipFormat) -> list[Track]:
     """The songs of a split. Raises AudioError when there are none."""
-    return [Track(path.name, partial(read_song, path)) for path in song_folders(folder, split)]
+    return [Track(path.name, partial(read_song, path, form)) for path in song_folders(folder, split)]
 
 
 def musdb_split(root: Path, form: ClipFormat) -> tuple[list[Track], list[Track]]:

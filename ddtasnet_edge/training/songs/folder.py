@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddtasnet_edge.clips import Clip
+from ddtasnet_edge.audio_read import read_audio
+from ddtasnet_edge.clips import AS_RECORDED, Clip, ClipFormat, check_sources
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.spec import FloatArray
@@ -40,9 +41,9 @@ class SongInfo:
     sections: tuple[tuple[str, int, tuple[str, ...]], ...]
 
 
-def song_clips(folder: Path, split: str) -> Iterator[Clip]:
+def song_clips(folder: Path, split: str, form: ClipFormat = AS_RECORDED, *, with_stems: bool = True) -> Iterator[Clip]:
     """The songs of a split by name, one in memory at a time. Raises AudioError at once when there are none."""
-    return (read_song(path) for path in song_folders(folder, split))
+    return (read_song(path, form, with_stems=with_stems) for path in song_folders(folder, split))
 
 
 def song_folders(folder: Path, split: str) -> list[Path]:
@@ -53,25 +54,25 @@ def song_folders(folder: Path, split: str) -> list[Path]:
     return found
 
 
-def read_song(path: Path) -> Clip:
-    """One song: its stems and, as the mix, their sum. Raises AudioError when a stem is missing or damaged."""
-    import soundfile
+def read_song(path: Path, form: ClipFormat = AS_RECORDED, *, with_stems: bool = True) -> Clip:
+    """One song in the sample rate, channels and sources of `form`; the mix is the sum of all its stems.
 
-    stems: list[FloatArray] = []
+    Raises AudioError when a stem is missing, damaged or as long as no other, ConfigError for an unknown source.
+    """
+    stems: dict[str, FloatArray] = {}
     for source in MUSDB_SOURCES:
         place = path / f"{source}.flac"
-        try:
-            samples, rate = soundfile.read(place, dtype="float32", always_2d=True)
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise AudioError(f"cannot read {place}; delete {path} and run ddtasnet-songs again") from error
-        if rate != SAMPLE_RATE or samples.shape[1] != 2 or (stems and samples.T.shape != stems[0].shape):
+        stems[source] = read_audio(place, form.sample_rate, form.channels)
+        length, expected = stems[source].shape[1], stems[MUSDB_SOURCES[0]].shape[1]
+        if length != expected:
             raise AudioError(
-                f"{place} has {samples.shape[0]} samples in {samples.shape[1]} channels at {rate} Hz, unlike the "
-                f"other stems; delete {path} and run ddtasnet-songs again"
+                f"{place} has {length} samples, {MUSDB_SOURCES[0]} has {expected}; delete {path} and make it again"
             )
-        stems.append(np.ascontiguousarray(samples.T))
-    joined = np.stack(stems)
-    return Clip(path.name, joined.sum(axis=0), joined, SAMPLE_RATE, SONG_NOTE)
+    mix = np.sum(list(stems.values()), axis=0, dtype=np.float32)
+    if not with_stems:
+        return Clip(path.name, mix, None, form.sample_rate, SONG_NOTE)
+    check_sources(form)
+    return Clip(path.name, mix, np.stack([stems[source] for source in form.sources]), form.sample_rate, SONG_NOTE)
 
 
 def read_info(path: Path) -> SongInfo:
