@@ -13,7 +13,14 @@ from ddtasnet_edge.evaluation.drift import check_minutes, drift_caption, drift_t
 from ddtasnet_edge.evaluation.evaluate import evaluate, first_minute
 from ddtasnet_edge.evaluation.material import Choice, find_material
 from ddtasnet_edge.evaluation.plot import check_plot, plot_report
-from ddtasnet_edge.evaluation.report import MUSEVAL_METRICS, OWN_METRICS, EvalReport, stem_table, track_table
+from ddtasnet_edge.evaluation.report import (
+    MUSEVAL_METRICS,
+    OWN_METRICS,
+    EvalReport,
+    museval_caption,
+    stem_table,
+    track_table,
+)
 from ddtasnet_edge.evaluation.separator import open_separator
 
 EXAMPLES = """\
@@ -86,7 +93,7 @@ def _print_tables(report: EvalReport) -> None:
     if len(report.tracks) > 1:
         console.print_table("Mean uSDR over stems", *track_table(report), caption="dB")
     if report.museval:
-        console.print_table("BSS Eval v4", *stem_table(report, MUSEVAL_METRICS))
+        console.print_table("BSS Eval v4", *stem_table(report, MUSEVAL_METRICS), caption=museval_caption())
     console.print_table(report.source, *stem_table(report, OWN_METRICS), caption=report.caption())
     if report.drift is not None:
         console.print_table("Drift, minute by minute", *drift_table(report.drift), caption=drift_caption(report.drift))

@@ -133,9 +133,17 @@ def measure_drift(
         found.append(Minute(mean_usdr(stems, estimates), _largest(states)))
         if number == 0:
             undisturbed = _by_second(opening, estimates, second)
-    silence = tuple(_loudest(part) for part, _ in islice(stream, SILENCE))
+    silence = np.concatenate([part for part, _ in islice(stream, SILENCE)], axis=-1)
+    # The windows that reach into the music behind the silence begin within it.
+    silence = silence[..., : silence.shape[-1] - runner.spec.algorithmic_latency]
     after = np.concatenate([part for part, _ in stream], axis=-1)
-    return DriftReport(second, tuple(found), silence, undisturbed, _by_second(opening, after, second))
+    return DriftReport(
+        second=second,
+        minutes=tuple(found),
+        silence=tuple(_loudest(silence[..., cut]) for cut in _seconds(silence, second)),
+        undisturbed=undisturbed,
+        after=_by_second(opening, after, second),
+    )
 
 
 def check_minutes(minutes: int) -> None:
@@ -200,8 +208,11 @@ def _largest(states: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _by_second(references: FloatArray, estimates: FloatArray, second: int) -> tuple[float, ...]:
-    cuts = [slice(start, start + second) for start in range(0, references.shape[-1], second)]
-    return tuple(mean_usdr(references[..., cut], estimates[..., cut]) for cut in cuts)
+    return tuple(mean_usdr(references[..., cut], estimates[..., cut]) for cut in _seconds(references, second))
+
+
+def _seconds(samples: FloatArray, second: int) -> list[slice]:
+    return [slice(start, start + second) for start in range(0, samples.shape[-1], second)]
 
 
 def _recovered(before: float, now: float) -> bool:

@@ -21,6 +21,8 @@ from ddtasnet_edge.metrics import Decibels
 from ddtasnet_edge.spec import FloatArray
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
+# Length of the filters it fits, its default.
+TAPS = 512
 # What museval keeps of a figure.
 _DIGITS = 5
 
@@ -43,7 +45,7 @@ def bss_eval(references: FloatArray, estimates: FloatArray, sample_rate: int) ->
     swapped = [stems.transpose(0, 2, 1).astype(np.float64) for stems in pair]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        values = _metrics().bss_eval(*swapped, window=sample_rate, hop=sample_rate)
+        values = _metrics().bss_eval(*swapped, window=sample_rate, hop=sample_rate, filters_len=TAPS)
     return dict(zip(METRICS, values, strict=False))  # museval adds the permutation
 
 

@@ -24,20 +24,25 @@ def ideal_ratio_mask(mix: FloatArray, stems: FloatArray, rest: FloatArray | None
     IRM1 of the SiSEC 2018 campaign (arXiv 1804.06267, sigsep-mus-oracle with alpha = 1), channel by channel. rest
     [channels, n]: what the mix holds beside the stems; its magnitude joins the sum and it gets no mask.
     """
-    length = mix.shape[-1]
+    length, lead = mix.shape[-1], WINDOW - HOP
     # Zeros before the first sample and behind the last, so that each one lies in four frames.
-    count = math.ceil((length + WINDOW) / HOP)
-    padding = (WINDOW - HOP, count * HOP - length)
-    signals = np.concatenate([mix[None], stems] if rest is None else [mix[None], stems, rest[None]])
-    padded = np.pad(signals, ((0, 0), (0, 0), padding))
-    result = np.zeros(padded[1 : len(stems) + 1].shape)
+    count = math.ceil((length + lead) / HOP)
+    result = np.zeros((*stems.shape[:2], (count - 1) * HOP + WINDOW), dtype=np.float32)
     for first in range(0, count, BLOCK):
         frames = range(first, min(first + BLOCK, count))
-        reach = slice(first * HOP, (frames[-1]) * HOP + WINDOW)
-        masked = _mask(padded[..., reach], len(stems))
+        start, stop = first * HOP - lead, frames[-1] * HOP + WINDOW - lead
+        parts = [mix[None], stems] if rest is None else [mix[None], stems, rest[None]]
+        masked = _mask(np.concatenate([_cut(part, start, stop) for part in parts]), len(stems))
         for index, frame in enumerate(frames):
             result[..., frame * HOP : frame * HOP + WINDOW] += masked[..., index, :]
-    return result[..., padding[0] : padding[0] + length].astype(np.float32)
+    return result[..., lead : lead + length]
+
+
+def _cut(samples: FloatArray, start: int, stop: int) -> FloatArray:
+    """Samples from start to stop, zeros where there are none."""
+    length = samples.shape[-1]
+    inside = samples[..., max(start, 0) : stop]
+    return np.pad(inside, ((0, 0), (0, 0), (max(-start, 0), max(stop - length, 0))))
 
 
 def _mask(signals: FloatArray, stems: int) -> NDArray[np.float64]:

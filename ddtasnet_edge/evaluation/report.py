@@ -46,6 +46,8 @@ class EvalReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the summary over tracks; NaN and infinity become null."""
         values = asdict(self) | {"summary": [asdict(row) for row in self.summary()]}
+        if self.drift is not None:
+            values["drift"] = self.drift.to_dict()
         return dict(json_safe(values))
 
     def caption(self) -> str:
@@ -74,6 +76,14 @@ def stem_table(report: EvalReport, metrics: dict[str, str]) -> tuple[list[str], 
         for row in report.summary()
     ]
     return columns, rows
+
+
+def museval_caption() -> str:
+    """What to know before quoting museval, for below its table."""
+    return (
+        "median over seconds, then over tracks; SDR is cSDR\n"
+        "where the music has an empty band (AAC, MP3), museval's SIR, SAR and ISR of a short clip are rounding errors"
+    )
 
 
 def track_table(report: EvalReport) -> tuple[list[str], list[list[str]]]:
