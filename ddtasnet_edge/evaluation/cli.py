@@ -91,7 +91,7 @@ def _show(report: EvalReport, arguments: argparse.Namespace) -> None:
 
 def _print_tables(report: EvalReport) -> None:
     if len(report.tracks) > 1:
-        console.print_table("Mean uSDR over stems", *track_table(report), caption="dB")
+        console.print_table("Mean uSDR over stems, dB", *track_table(report))
     if report.museval:
         console.print_table("BSS Eval v4", *stem_table(report, MUSEVAL_METRICS), caption=museval_caption())
     console.print_table(report.source, *stem_table(report, OWN_METRICS), caption=report.caption())

@@ -167,8 +167,9 @@ def drift_caption(report: DriftReport) -> str:
     verdict = f"UNSTABLE: {len(report.failures)} verdicts missed" if report.failures else "stable"
     return f"""\
 mean uSDR, minute 1 to {len(report.minutes)}: {report.usdr_change:+.3f} dB
-{SILENCE} s of silence: at most {start:.1f} dBFS in its first second, {end:.1f} dBFS in its last
-recovered in {report.recovery} s: first second {report.after[0]:.2f} dB, {report.undisturbed[0]:.2f} dB without silence
+peak in {SILENCE} s of silence: first second {start:.1f} dBFS, last {end:.1f} dBFS
+recovered from it in {report.recovery} s: {report.after[0]:.2f} dB in the first second
+the same second at the start of the stream: {report.undisturbed[0]:.2f} dB
 {verdict}"""
 
 
