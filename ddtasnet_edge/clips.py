@@ -100,21 +100,27 @@ def musdb_clips(
     tracks: names, None for all; excerpt: seconds from the centre of each track, None for all of it. Raises
     ConfigError or AudioError at once for a wrong folder, subset, track or source, and later for damaged files.
     """
-    _check_excerpt(excerpt)
+    check_excerpt(excerpt)
     if with_stems:
         check_sources(form)
     known = _find_tracks(Path(root), subset)
-    chosen = tuple(known) if tracks is None else tuple(tracks)
-    for name in chosen:
-        if name not in known:
-            closest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise AudioError(f"no track '{name}' among {len(known)} in {Path(root, subset)}; did you mean '{closest}'?")
+    chosen = choose_tracks(tuple(known), tracks, Path(root, subset))
     return (known[name].read(form, excerpt, with_stems) for name in chosen)
 
 
-def musdb_tracks(root: Path | str, subset: str) -> tuple[str, ...]:
-    """Names of the tracks in a MUSDB18 folder. Raises ConfigError or AudioError for a wrong folder or subset."""
+def musdb_tracks(root: Path | str, subset: str = "test") -> tuple[str, ...]:
+    """Names of the tracks of a MUSDB18 folder. Raises as `musdb_clips` for a wrong folder or subset."""
     return tuple(_find_tracks(Path(root), subset))
+
+
+def choose_tracks(known: Sequence[str], wanted: Sequence[str] | None, place: Path | str) -> tuple[str, ...]:
+    """The wanted of the known names, None for all. Raises AudioError with the nearest name for one not there."""
+    chosen = tuple(known) if wanted is None else tuple(wanted)
+    for name in chosen:
+        if name not in known:
+            closest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise AudioError(f"no track '{name}' among {len(known)} in {place}; did you mean '{closest}'?")
+    return chosen
 
 
 def folder_clips(
@@ -134,7 +140,7 @@ def folder_clips(
         tracks = list(_find_tracks(folder, "train"))
         chosen = [tracks[index] for index in choose(len(tracks))]
         return musdb_clips(folder, form, subset="train", tracks=chosen, excerpt=excerpt, with_stems=False)
-    _check_excerpt(excerpt)
+    check_excerpt(excerpt)
     try:
         names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     except OSError as error:
@@ -216,7 +222,8 @@ def _read(path: Path, stream: int, form: ClipFormat, excerpt: float | None) -> F
     return read_audio(path, form.sample_rate, form.channels, stream=stream, start=start, seconds=excerpt)
 
 
-def _check_excerpt(excerpt: float | None) -> None:
+def check_excerpt(excerpt: float | None) -> None:
+    """Raise ConfigError unless an excerpt is None or a positive number of seconds."""
     if excerpt is not None and not 0.0 < excerpt < math.inf:
         raise ConfigError(f"excerpt is {excerpt} s: expected more than 0, and finite")
 

@@ -51,7 +51,7 @@ from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare, run_clip
 from ddtasnet_edge.runtimes.thresholds import thresholds_for
 from ddtasnet_edge.runtimes.torch_session import TorchSession
 from ddtasnet_edge.session import Session
-from ddtasnet_edge.training.songs.folder import SONG_NOTE, song_clips
+from ddtasnet_edge.song_folder import SONG_NOTE, song_clips
 
 TOOLS = (
     "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert",

@@ -27,7 +27,7 @@ def snr(reference: FloatArray, estimate: FloatArray) -> float:
 
     Equal arrays give +inf, silent ones included; any difference from a silent reference gives -inf.
     """
-    return _decibels(_energy(reference), _energy(_difference(reference, estimate)))
+    return _ratio(reference, estimate)
 
 
 def usdr(reference: FloatArray, estimate: FloatArray) -> float:
@@ -58,7 +58,7 @@ def chunk_sdr(references: FloatArray, estimates: FloatArray, sample_rate: int) -
     one at the end is left out, unless it is the only one. A chunk in which any reference or estimate is silent
     is NaN for all stems; silent means that the channels add up to zero at every sample.
     """
-    errors = _difference(references, estimates)
+    _check_shapes(references, estimates)
     if references.ndim != 3:
         raise AudioError(f"stems have shape {list(references.shape)}, expected [sources, channels, samples]")
     length = references.shape[-1]
@@ -68,8 +68,8 @@ def chunk_sdr(references: FloatArray, estimates: FloatArray, sample_rate: int) -
         chunk = slice(index * sample_rate, min((index + 1) * sample_rate, length))
         if _any_silent(references[..., chunk]) or _any_silent(estimates[..., chunk]):
             continue
-        pairs = zip(references[..., chunk], errors[..., chunk], strict=True)
-        result[:, index] = [_decibels(_energy(reference), _energy(error)) for reference, error in pairs]
+        pairs = zip(references[..., chunk], estimates[..., chunk], strict=True)
+        result[:, index] = [_ratio(reference, estimate) for reference, estimate in pairs]
     return result
 
 
@@ -81,12 +81,20 @@ def _energy(signal: NDArray[np.floating]) -> float:
     return float(np.square(signal, dtype=np.float64).sum())
 
 
+def _ratio(reference: FloatArray, estimate: FloatArray) -> float:
+    return _decibels(_energy(reference), _energy(_difference(reference, estimate)))
+
+
 def _difference(reference: FloatArray, estimate: FloatArray) -> Decibels:
+    _check_shapes(reference, estimate)
+    return np.subtract(reference, estimate, dtype=np.float64)
+
+
+def _check_shapes(reference: FloatArray, estimate: FloatArray) -> None:
     if reference.shape != estimate.shape:
         raise AudioError(
             f"reference has shape {list(reference.shape)}, estimate {list(estimate.shape)}; compare equal lengths"
         )
-    return np.subtract(reference, estimate, dtype=np.float64)
 
 
 def _decibels(signal: float, error: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ddtasnet_edge.clips import Clip
+from ddtasnet_edge.files import json_safe
 from ddtasnet_edge.metrics import csdr, max_abs_error, snr, usdr
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from ddtasnet_edge.session import Session
@@ -108,7 +109,7 @@ class ParityReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; what JSON cannot hold (infinity, NaN) becomes null."""
         values = asdict(self) | {"passed": self.passed, "failures": list(self.failures)}
-        return dict(_json_safe(values))
+        return dict(json_safe(values))
 
 
 def run_clip(session: Session, clip: Clip) -> Trace:
@@ -176,13 +177,3 @@ def _failures(clip: ClipParity, thresholds: Thresholds) -> Iterator[str]:
             if not abs(stem.dsdr) <= thresholds.dsdr_db:
                 change = f"{stem.source} changed by {stem.dsdr:+.3f} dB SDR"
                 yield f"{clip.clip}: {change}, allowed {thresholds.dsdr_db:g} dB"
-
-
-def _json_safe(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _json_safe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_safe(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

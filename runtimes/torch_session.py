@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from ddtasnet_edge.models.checkpoint import load_checkpoint
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.runtimes.graph_io import check_tensors
 from ddtasnet_edge.session import Session
-from ddtasnet_edge.spec import FloatArray
+from ddtasnet_edge.spec import FloatArray, StreamSpec
 
 
 class TorchSession(Session):
@@ -26,17 +27,17 @@ class TorchSession(Session):
     def __init__(self, bundle: Bundle, num_threads: int = 1) -> None:
         model = load_checkpoint(bundle.graph_path)
         check_tensors(bundle, model.spec().input_shapes(), model.spec().output_shapes())
-        self._start(model, num_threads)
+        self._start(model, model.spec(), num_threads)
 
     @classmethod
     def from_model(cls, model: DDTasNet, num_threads: int = 1) -> TorchSession:
         """A session on a model in memory: what parity compares every other session with."""
         session = cls.__new__(cls)
-        session._start(model, num_threads)
+        session._start(model, model.spec(), num_threads)
         return session
 
-    def _start(self, model: DDTasNet, num_threads: int) -> None:
-        super().__init__(model.spec())
+    def _start(self, model: DDTasNet, spec: StreamSpec, num_threads: int) -> None:
+        super().__init__(spec)
         torch.set_num_threads(num_threads)
         self._model = model.eval()
         self._state = {name: torch.from_numpy(value) for name, value in self.spec.initial_state().items()}
@@ -59,3 +60,24 @@ class TorchSession(Session):
 
     def _close(self) -> None:
         del self._model, self._state
+
+
+class ScanSession(TorchSession):
+    """A model in memory that takes many hops per step: the same stems and state, several times sooner.
+
+    For work that need not be in time. Its spec is the model's but for hop_length, which is `hops` hops of the
+    model; that a scan equals the steps is the contract of every block.
+    """
+
+    def __init__(self, model: DDTasNet, hops: int) -> None:
+        spec = model.spec()
+        self._start(model, replace(spec, hop_length=hops * spec.hop_length), torch.get_num_threads())
+
+    @torch.inference_mode()
+    def _run(self, hop: FloatArray) -> FloatArray:
+        samples = torch.from_numpy(np.ascontiguousarray(hop))
+        sequence = torch.unflatten(samples, -1, (-1, self._model.config.hop_length)).transpose(0, 1)[None]
+        stems, self._state = self._model.scan(sequence, self._state)
+        np.copyto(self._stems, stems.movedim(1, -2).flatten(-2).numpy())
+        result: FloatArray = self._stems[0]
+        return result

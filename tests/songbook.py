@@ -11,7 +11,7 @@ import soundfile
 
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.songs.folder import INFO, SAMPLE_RATE, SongInfo
+from ddtasnet_edge.training.songs.info import INFO, SAMPLE_RATE, SongInfo
 
 SECONDS = 1.0
 

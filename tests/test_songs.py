@@ -19,10 +19,11 @@ import soundfile
 
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError, MissingDependencyError
+from ddtasnet_edge.song_folder import read_song, song_clips
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training.songs import cli, make
 from ddtasnet_edge.training.songs.composition import Composition
-from ddtasnet_edge.training.songs.folder import INFO, read_info, read_song, song_clips
+from ddtasnet_edge.training.songs.info import INFO, read_info
 from ddtasnet_edge.training.songs.make import (
     SEEDS_PER_SPLIT,
     SPLITS,
@@ -156,13 +157,13 @@ def test_a_damaged_stem_is_named(tmp_path: Path) -> None:
     make_songs(tmp_path, "train", 1, 1.0)
     path = tmp_path / "train" / "train-00000"
     soundfile.write(path / "other.flac", np.zeros((10, 2)), 44100)
-    with pytest.raises(AudioError, match=r"other\.flac has 10 samples in 2 channels at 44100 Hz"):
+    with pytest.raises(AudioError, match=r"stems of .*'other': 10, .* expected one length"):
         read_song(path)
     (path / "bass.flac").write_bytes(b"nothing")
-    with pytest.raises(AudioError, match=r"cannot read .*bass\.flac"):
+    with pytest.raises(AudioError, match=r"bass\.flac"):
         read_song(path)
     (path / "drums.flac").unlink()
-    with pytest.raises(AudioError, match=r"cannot read .*drums\.flac"):
+    with pytest.raises(AudioError, match=r"has no drums\.flac; make or copy the song again"):
         read_song(path)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddtasnet_edge.config import MUSDB_SOURCES
-from ddtasnet_edge.training import bass, drums, harmony
+from ddtasnet_edge.training.songs import bass, drums, harmony
 from ddtasnet_edge.training.songs.chords import MODES, Chord, Key
 from ddtasnet_edge.training.songs.composition import VOICE_RANGES, Composition, compose
 from ddtasnet_edge.training.songs.form import TEMPI, Form, draw_form

@@ -14,7 +14,7 @@ from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import AudioError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training import effects, electronic, render, vocals
+from ddtasnet_edge.training.songs import effects, electronic, render, vocals
 from ddtasnet_edge.training.songs.composition import compose
 from ddtasnet_edge.training.songs.make import require_song_tools
 from ddtasnet_edge.training.songs.mixing import mix_down, to_pcm

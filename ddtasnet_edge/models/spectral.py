@@ -26,8 +26,8 @@ RELATIVE_FLOOR = 1e-7
 POWER_FLOOR = 1e-8
 # Inside the root of the magnitude: keeps the gradient finite and zero at zero.
 TINY_POWER = 1e-18
-# The two features share a memory's weights. Of music at -25 dB the root of the magnitude is near 0.2 and falls to 0.03
-# in the treble, while phases are noise over +-pi: unscaled, the noise drives the memory and the magnitudes are not heard.
+# The two features share a memory's weights. Of music at -25 dB the root of the magnitude is near 0.2 and falls to
+# 0.03 in the treble, while phases are noise over +-pi: unscaled, the noise drives the memory and drowns the magnitudes.
 MAGNITUDE_SCALE, PHASE_SCALE = 4.0, 0.1
 # Radians before the cut over which the phase feature fades: slope pi / 0.1 instead of a jump of 2 pi.
 PHASE_FADE = 0.1

@@ -13,8 +13,8 @@ from ddtasnet_edge.clips import MUSDB_NOTE
 from ddtasnet_edge.config import DDTasNetConfig, preset, read_config
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError, DeviceError, EdgeError
+from ddtasnet_edge.song_folder import SONG_NOTE
 from ddtasnet_edge.training.settings import TrainSettings
-from ddtasnet_edge.training.songs.folder import SONG_NOTE
 
 if TYPE_CHECKING:
     import torch

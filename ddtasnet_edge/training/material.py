@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ddtasnet_edge import console
 from ddtasnet_edge.clips import Clip, ClipFormat, musdb_clips, musdb_tracks
 from ddtasnet_edge.errors import AudioError, EdgeError
+from ddtasnet_edge.song_folder import read_song, song_folders
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.songs.folder import read_song, song_folders
 
 PCM = 32767.0
 REFERENCE_RATE = 44100

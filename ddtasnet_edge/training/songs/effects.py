@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.score import chance
 
 Response = FloatArray | NDArray[np.complexfloating]

@@ -20,8 +20,8 @@ from ddtasnet_edge.training.songs.drums import (
     TOMS,
 )
 from ddtasnet_edge.training.songs.effects import overlay
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
 from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.score import Note
 
 Array = NDArray[np.float64]

@@ -20,7 +20,7 @@ from ddtasnet_edge.config import MUSDB_SOURCES, nearest
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError
 from ddtasnet_edge.training.songs.composition import Composition, compose
-from ddtasnet_edge.training.songs.folder import INFO, SAMPLE_RATE, SongInfo, read_info
+from ddtasnet_edge.training.songs.info import INFO, SAMPLE_RATE, SongInfo, read_info
 from ddtasnet_edge.training.songs.mixing import to_pcm
 from ddtasnet_edge.training.songs.performance import make_stems
 from ddtasnet_edge.training.songs.render import find_sound_font, require_program

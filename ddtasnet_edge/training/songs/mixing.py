@@ -17,7 +17,7 @@ from ddtasnet_edge.training.songs.effects import (
     reverberate,
     saturate,
 )
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.score import chance, randomness
 
 # Level in dB of a stem while it plays, against the others, and how much it varies from song to song.

@@ -9,8 +9,8 @@ import numpy as np
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training.songs.composition import Composition
 from ddtasnet_edge.training.songs.electronic import play_machine, play_synth_bass
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
 from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.mixing import mix_down
 from ddtasnet_edge.training.songs.render import render
 from ddtasnet_edge.training.songs.score import Note, Part, randomness

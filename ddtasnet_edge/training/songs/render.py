@@ -13,8 +13,8 @@ import numpy as np
 
 from ddtasnet_edge.errors import AudioError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
 from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.score import Part
 
 SOUND_FONTS = (

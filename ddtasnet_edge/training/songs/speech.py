@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.render import run_program
 
 Array = NDArray[np.float64]

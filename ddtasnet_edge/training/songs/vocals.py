@@ -11,8 +11,8 @@ import numpy as np
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training.songs.chords import Key
 from ddtasnet_edge.training.songs.effects import overlay
-from ddtasnet_edge.training.songs.folder import SAMPLE_RATE
 from ddtasnet_edge.training.songs.form import Form
+from ddtasnet_edge.training.songs.info import SAMPLE_RATE
 from ddtasnet_edge.training.songs.score import Note, chance, randomness
 from ddtasnet_edge.training.songs.speech import (
     ACCENTS,

@@ -1,0 +1,99 @@
+"""`ddtasnet-eval`: SDR of every stem between the mixture and the ideal mask, and drift over minutes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ddtasnet_edge import console
+from ddtasnet_edge.errors import GateError
+from ddtasnet_edge.evaluation.drift import check_minutes, drift_caption, drift_table, measure_drift
+from ddtasnet_edge.evaluation.evaluate import evaluate, first_minute
+from ddtasnet_edge.evaluation.material import Choice, find_material
+from ddtasnet_edge.evaluation.plot import check_plot, plot_report
+from ddtasnet_edge.evaluation.report import (
+    MUSEVAL_METRICS,
+    OWN_METRICS,
+    EvalReport,
+    museval_caption,
+    stem_table,
+    track_table,
+)
+from ddtasnet_edge.evaluation.separator import open_separator
+
+EXAMPLES = """\
+  ddtasnet-eval small                                                   # on the real excerpt
+  ddtasnet-eval build/small-tflite-static_wi8_ai8.edge --songs songs --plot boxes.png
+  ddtasnet-eval my.safetensors --musdb MUSDB18 --museval --museval-json scores --json report.json
+  ddtasnet-eval small --songs songs --drift 10                          # ten minutes as one stream"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 evaluated, 1 the stream drifts (--drift), 2 usage or input, 130 Ctrl-C."""
+    return console.run_command(_evaluate, _parser().parse_args(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = console.parser("ddtasnet-eval", "Measure how well a model or a bundle separates.", EXAMPLES)
+    parser.add_argument("source", metavar="SOURCE", help="bundle folder, preset, checkpoint or .json configuration")
+    music = parser.add_argument_group("music (default: the real excerpt of MUSDB18 that stempeg brings)")
+    music.add_argument("--musdb", type=Path, metavar="ROOT", help="MUSDB18 or MUSDB18-HQ")
+    music.add_argument("--songs", type=Path, metavar="DIR", help="songs of ddtasnet-songs: DIR/SPLIT/NAME/STEM.flac")
+    music.add_argument("--split", default="test", metavar="NAME", help="folder of --musdb or --songs (%(default)s)")
+    music.add_argument("--tracks", nargs="+", metavar="NAME", help="only these tracks")
+    music.add_argument("--excerpt", type=float, metavar="SECONDS", help="only the middle of each track")
+    figures = parser.add_argument_group("figures")
+    figures.add_argument("--museval", action="store_true", help="also SDR, SIR, SAR and ISR of BSS Eval v4; slow")
+    figures.add_argument("--museval-json", type=Path, metavar="DIR", help="its frames as DIR/SPLIT/TRACK.json")
+    figures.add_argument("--plot", type=Path, metavar="FILE", help="box plot over tracks: .png, .svg or .pdf")
+    figures.add_argument("--drift", type=int, metavar="MINUTES", help="also stream the first minute MINUTES times")
+    return parser
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    # What cannot work is refused before minutes are spent.
+    if arguments.plot is not None:
+        check_plot(arguments.plot)
+    if arguments.drift is not None:
+        check_minutes(arguments.drift)
+    separator = open_separator(arguments.source)
+    choice = Choice(arguments.musdb, arguments.songs, arguments.split, arguments.tracks, arguments.excerpt)
+    material = find_material(separator.spec, choice)
+    console.say(separator.source, arguments.quiet)
+    report = evaluate(
+        separator,
+        material,
+        museval=arguments.museval,
+        museval_json=arguments.museval_json,
+        quiet=arguments.quiet,
+    )
+    if arguments.drift is not None:
+        mix, stems = first_minute(separator, material)
+        found = measure_drift(separator.runner, mix, stems, arguments.drift, arguments.quiet)
+        report = replace(report, drift=found)
+    _show(report, arguments)
+    if report.drift is not None and report.drift.failures:
+        raise GateError(f"{separator.name} is not stable: {'; '.join(report.drift.failures)}")
+    return console.EXIT_OK
+
+
+def _show(report: EvalReport, arguments: argparse.Namespace) -> None:
+    """The report as asked for; with `--json -` stdout holds the JSON and nothing else."""
+    if arguments.plot is not None:
+        plot_report(report, arguments.plot)
+    if arguments.json is not None:
+        console.write_json(arguments.json, report.to_dict())
+    if arguments.json != "-" and not arguments.quiet:
+        _print_tables(report)
+
+
+def _print_tables(report: EvalReport) -> None:
+    if len(report.tracks) > 1:
+        console.print_table("Mean uSDR over stems, dB", *track_table(report))
+    if report.museval:
+        console.print_table("BSS Eval v4", *stem_table(report, MUSEVAL_METRICS), caption=museval_caption())
+    console.print_table(report.source, *stem_table(report, OWN_METRICS), caption=report.caption())
+    if report.drift is not None:
+        console.print_table("Drift, minute by minute", *drift_table(report.drift), caption=drift_caption(report.drift))
