@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddtasnet_edge.models.block import State, StreamBlock
 from ddtasnet_edge.models.gru_scan import gru_scan
+
+# Size of a gate's input, of signals of size one, before training.
+INPUT_GAIN = 1.5
 
 
 class GRUMemory(StreamBlock):
@@ -22,6 +27,7 @@ class GRUMemory(StreamBlock):
         super().__init__()
         self.units = units
         self.rnn = nn.GRU(inputs, units, batch_first=True)
+        _start_lively(self.rnn)
 
     def initial_state(self, like: Tensor) -> State:
         return {"hidden": like.new_zeros(like.shape[0], self.units)}
@@ -60,6 +66,7 @@ class LSTMMemory(StreamBlock):
         super().__init__()
         self.units = units
         self.rnn = nn.LSTM(inputs, units, batch_first=True)
+        _start_lively(self.rnn)
 
     def initial_state(self, like: Tensor) -> State:
         return {slot: like.new_zeros(like.shape[0], self.units) for slot in ("hidden", "cell")}
@@ -76,6 +83,16 @@ class LSTMMemory(StreamBlock):
         cell = torch.sigmoid(keep) * state["cell"] + torch.sigmoid(write) * torch.tanh(new)
         hidden = torch.sigmoid(read) * torch.tanh(cell)
         return hidden, {"hidden": hidden, "cell": cell}
+
+
+def _start_lively(rnn: nn.RNNBase) -> None:
+    """Initial weights that pass a signal on at its size: the usual ones shrink it in each of the three memories."""
+    for name, weight in rnn.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.normal_(weight, std=INPUT_GAIN / math.sqrt(weight.shape[1]))
+        elif name.startswith("weight_hh"):
+            for gate in weight.detach().split(weight.shape[1]):
+                nn.init.orthogonal_(gate)
 
 
 def make_memory(cell: str, inputs: int, units: int) -> StreamBlock:
