@@ -24,12 +24,14 @@ def compile(
     musdb: str | Path | None = None,
     tracks: Sequence[str] | None = None,
     excerpt: float | None = None,
+    songs: str | Path | None = None,
 ) -> Path:
     """Compile a model and verify the result; what `ddtasnet-export` does for one target.
 
     model: a preset ("tiny", "small", "base", "large"), a checkpoint (.safetensors, .pt) or a configuration
     (.json). calibration: folder of songs for a calibrated recipe; musdb: MUSDB18 root to verify on, its test set,
-    with tracks (names, None for all) and excerpt (seconds, None for whole tracks). Returns the path of the bundle.
+    with tracks (names, None for all) and excerpt (seconds, None for whole tracks); songs: a folder of ddtasnet-songs
+    to verify on instead. Returns the path of the bundle.
     Raises GateError when parity misses a threshold (the bundle stays, marked failed) and other EdgeErrors on bad
     input.
     """
@@ -41,6 +43,7 @@ def compile(
         tracks=tracks,
         excerpt=excerpt,
         calibration=None if calibration is None else Path(calibration),
+        songs=None if songs is None else Path(songs),
     )
     bundle, report = Compiler(model, music).compile(target, recipe, Path(out), force=force)
     if not report.passed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ddtasnet_edge import console
@@ -22,6 +23,7 @@ EXAMPLES = """\
   ddtasnet-export --target tflite --int8             # the default model, INT8, into build/
   ddtasnet-export --target all --recipe dynamic_wi8_afp32 --model tiny
   ddtasnet-export --target onnx --model my.safetensors --musdb ~/musdb18 --tracks "AM Contra - Heart Peripheral"
+  ddtasnet-export --target all --int8 --songs songs  # how much each stem changes, over all test songs
   ddtasnet-export --target tflite --int8 --calibration ~/songs --out bundles --force
 """
 
@@ -29,6 +31,12 @@ COLUMNS = ("bundle", "clip", "SNR", "max error", "parity", "stem", "uSDR torch",
 LEGEND = (
     "dB. SNR: against the stems of PyTorch. uSDR, cSDR: against the true stems. dSDR: change, the larger of the two."
 )
+# With more clips than this the table shows the spread over them, and --json each of them.
+SHOWN_CLIPS = 3
+SPREAD_COLUMNS = (
+    "bundle", "clips", "lowest SNR", "parity", "stem", "uSDR torch", "uSDR", "mean dSDR", "from", "to", "worst clip",
+)  # fmt: skip
+SPREAD_LEGEND = "dB over all clips. uSDR: mean, against the true stems. dSDR: change, the larger of uSDR's and cSDR's."
 EXPORT_PACKAGES = ("torch", "safetensors")
 
 
@@ -47,8 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
     parser.add_argument("--force", action="store_true", help="replace bundles that are there already")
     music = parser.add_argument_group("music")
-    music.add_argument("--musdb", type=Path, metavar="ROOT", help="verify on MUSDB18 instead of the default clip")
-    music.add_argument("--subset", default="test", metavar="NAME", help="train or test (test)")
+    where = music.add_mutually_exclusive_group()
+    where.add_argument("--musdb", type=Path, metavar="ROOT", help="verify on MUSDB18 instead of the default clip")
+    where.add_argument("--songs", type=Path, metavar="DIR", help="verify on the test songs of ddtasnet-songs instead")
+    music.add_argument("--subset", default="test", metavar="NAME", help="of --musdb: train or test (test)")
     music.add_argument("--tracks", nargs="+", metavar="NAME", help="only these tracks of --musdb")
     music.add_argument("--excerpt", type=float, metavar="SECONDS", help="only the middle of each track")
     music.add_argument("--calibration", type=Path, metavar="DIR", help="folder of songs, or MUSDB18 root")
@@ -66,7 +76,14 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.calibration is not None and not recipe_named(recipe).needs_calibration:
         raise ConfigError(f"--calibration has no use for recipe {recipe}; add --int8 or leave it out")
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
-    music = Music(arguments.musdb, arguments.subset, arguments.tracks, arguments.excerpt, arguments.calibration)
+    music = Music(
+        musdb=arguments.musdb,
+        subset=arguments.subset,
+        tracks=arguments.tracks,
+        excerpt=arguments.excerpt,
+        calibration=arguments.calibration,
+        songs=arguments.songs,
+    )
     compiler = Compiler(arguments.model, music)
     for target in targets:
         compiler.place(target, recipe, arguments.out, force=arguments.force)
@@ -81,9 +98,12 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace, results: Sequence[tuple[Bundle, ParityReport]]) -> None:
     if not arguments.quiet and arguments.json != "-":
-        console.print_table(
-            "Parity with PyTorch", COLUMNS, [row for result in results for row in _rows(*result)], LEGEND
-        )
+        if len(results[0][1].clips) > SHOWN_CLIPS:
+            rows = [row for result in results for row in _spread(*result)]
+            console.print_table("Parity with PyTorch", SPREAD_COLUMNS, rows, SPREAD_LEGEND)
+        else:
+            rows = [row for result in results for row in _rows(*result)]
+            console.print_table("Parity with PyTorch", COLUMNS, rows, LEGEND)
     for bundle, report in results:
         for failure in report.failures:
             console.say(f"parity failed: {bundle.path.name}: {failure}")
@@ -108,6 +128,23 @@ def _rows(bundle: Bundle, report: ParityReport) -> Iterator[tuple[str, ...]]:
         for stem in clip.stems or (None,):
             yield (*facts, *_stem_cells(stem))
             facts = ("",) * len(facts)
+
+
+def _spread(bundle: Bundle, report: ParityReport) -> Iterator[tuple[str, ...]]:
+    """A row per stem over all clips; what belongs to the bundle stands in its first row only."""
+    lowest = min(clip.snr_db for clip in report.clips)
+    verdict = "ok" if report.passed else "FAILED"
+    facts: tuple[str, ...] = (bundle.path.stem, str(len(report.clips)), f"{lowest:.1f}", verdict)
+    for source in bundle.manifest.spec.sources:
+        heard = [(clip.clip, stem) for clip in report.clips for stem in clip.stems if stem.source == source]
+        if not heard:
+            continue
+        changes = [stem.dsdr for _, stem in heard]
+        worst = max(heard, key=lambda pair: abs(pair[1].dsdr))[0]
+        before, after = fmean(stem.reference_usdr for _, stem in heard), fmean(stem.usdr for _, stem in heard)
+        spread = (fmean(changes), min(changes), max(changes))
+        yield (*facts, source, f"{before:.2f}", f"{after:.2f}", *(f"{value:+.3f}" for value in spread), worst)
+        facts = ("",) * len(facts)
 
 
 def _stem_cells(stem: StemParity | None) -> tuple[str, ...]:

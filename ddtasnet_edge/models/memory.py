@@ -91,7 +91,7 @@ def _start_lively(rnn: nn.RNNBase) -> None:
         if name.startswith("weight_ih"):
             nn.init.normal_(weight, std=INPUT_GAIN / math.sqrt(weight.shape[1]))
         elif name.startswith("weight_hh"):
-            for gate in weight.detach().split(weight.shape[1]):
+            for gate in torch.split(weight.detach(), weight.shape[1]):
                 nn.init.orthogonal_(gate)
 
 
