@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddtasnet_edge.errors import CheckpointError, MissingDependencyError
-from ddtasnet_edge.models.checkpoint import load_checkpoint, save_checkpoint
+from ddtasnet_edge.models.checkpoint import load_checkpoint, read_training, save_checkpoint
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 from tests.small import noise, small_config
@@ -292,3 +292,22 @@ def test_without_safetensors_the_error_says_what_to_install(
     for use in (lambda: save_checkpoint(model, path), lambda: load_checkpoint(path)):
         with pytest.raises(MissingDependencyError, match=r"pip install 'ddtasnet-edge\[export\]'"):
             use()
+
+
+def test_facts_about_the_training_stay_with_the_weights(model: DDTasNet, tmp_path: Path) -> None:
+    facts = {"data": "songs of mine", "step": 12}
+    save_checkpoint(model, tmp_path / "a.safetensors", training=facts)
+    assert read_training(tmp_path / "a.safetensors") == facts
+    save_checkpoint(model, tmp_path / "b.safetensors")
+    assert read_training(tmp_path / "b.safetensors") == {}
+    assert read_training(tmp_path / "c.pt") == {}
+
+
+def test_half_precision_halves_the_file_and_is_read_as_float32(model: DDTasNet, tmp_path: Path) -> None:
+    save_checkpoint(model, tmp_path / "full.safetensors")
+    save_checkpoint(model, tmp_path / "half.safetensors", dtype=torch.float16)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.7 * (tmp_path / "full.safetensors").stat().st_size
+    read = load_checkpoint(tmp_path / "half.safetensors").state_dict()
+    for name, value in model.state_dict().items():
+        assert read[name].dtype == torch.float32
+        assert torch.equal(read[name], value.to(torch.float16).to(torch.float32))

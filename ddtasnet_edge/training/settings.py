@@ -17,14 +17,14 @@ PRECISIONS = ("float32", "bfloat16")
 class Augmentation:
     """How passages are varied. Probabilities are per passage for `together`, else per stem."""
 
-    together: float = 0.4  # all stems from one song at one moment, as music is; otherwise each from anywhere
-    gain: float = 6.0  # largest change, dB
+    together: float = 0.6  # all stems from one song at one moment, as music is; otherwise each from anywhere
+    gain: float = 3.0  # largest change, dB
     swap: float = 0.5  # left for right
     invert: float = 0.5  # polarity
-    mute: float = 0.06
-    varispeed: float = 0.15  # pitch and tempo together, as a tape does
+    mute: float = 0.03
+    varispeed: float = 0.1  # pitch and tempo together, as a tape does
     semitones: float = 3.0  # largest change of varispeed
-    shelf: float = 0.4  # a low and a high shelf filter
+    shelf: float = 0.2  # a low and a high shelf filter
     shelf_gain: float = 8.0  # largest change, dB
 
 
@@ -39,13 +39,13 @@ class TrainSettings:
     steps: int | None = None
     minutes: float | None = None
     seed: int = 0
-    batch: int = 6
+    batch: int = 16
     segments: int = 4
-    segment_hops: int = 256
-    learning_rate: float = 1e-3
+    segment_hops: int = 128
+    learning_rate: float = 3e-3
     warmup: int = 100  # steps
     final_rate: float = 0.02  # of learning_rate, where the cosine ends
-    max_norm: float = 0.05  # of the gradient; several times what is usual
+    max_norm: float = 0.1  # of the gradient; several times what is usual
     average: float = 0.999  # decay of the moving average of the weights
     stft_weight: float = 0.5  # of the spectral loss beside the waveform's
     validations: int = 20  # spread evenly over the run
