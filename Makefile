@@ -1,5 +1,5 @@
 # The two commands of this project, both from nothing but Python >= 3.10 with venv, and make:
-#   make demo   exports an INT8 bundle, verifies it, measures it and separates a piece of music with it
+#   make demo   exports an INT8 bundle, verifies, evaluates and times it, and separates a piece of music with it
 #   make test   checks style, types and behaviour
 # Their environments are kept in .venv and .venv-tflite-runtime and follow pyproject.toml and constraints.txt.
 
@@ -20,11 +20,13 @@ FIND_SONG := import importlib.util as u, pathlib; \
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	@echo; echo "== 1 of 3: export to TFLite, quantize to INT8, verify against PyTorch"
+	@echo; echo "== 1 of 4: export to TFLite, quantize to INT8, hold each stem's SDR against PyTorch in float"
 	$(BIN)/ddtasnet-export --target tflite --int8 --force
-	@echo; echo "== 2 of 3: time every hop on this machine"
+	@echo; echo "== 2 of 4: how well the INT8 bundle separates, between the mix itself and an ideal mask"
+	$(BIN)/ddtasnet-eval $(BUNDLE)
+	@echo; echo "== 3 of 4: time every hop on this machine"
 	$(BIN)/ddtasnet-bench $(BUNDLE)
-	@echo; echo "== 3 of 3: separate a real piece of music, hop by hop"
+	@echo; echo "== 4 of 4: separate a real piece of music, hop by hop"
 	@echo '$(BIN)/ddtasnet-run $(BUNDLE) "SONG" --out separated --force'
 	@$(BIN)/ddtasnet-run $(BUNDLE) "$$($(BIN)/python -c '$(FIND_SONG)')" --out separated --force
 

@@ -16,7 +16,7 @@ from ddtasnet_edge.models.cbam import CBAM
 from ddtasnet_edge.models.framing import Framing, OverlapAdd
 from ddtasnet_edge.models.memory import make_memory
 from ddtasnet_edge.models.spectral import SpectralCodec
-from ddtasnet_edge.models.time_codec import TimeDecoder, TimeEncoder
+from ddtasnet_edge.models.time_codec import TimeDecoder, TimeEncoder, start_as_filter_bank
 from ddtasnet_edge.spec import Slot, StreamSpec
 
 Run = Callable[[str, Tensor], Tensor]
@@ -70,6 +70,9 @@ class DDTasNet(StreamBlock):
         self.spectral_mask = nn.Linear(units, sources * spectral_features)
 
         self.time_decoder = TimeDecoder(config.window_length, config.bases)
+        start_as_filter_bank(
+            self.time_encoder, self.time_decoder, self.spectral_codec.analysis, self.spectral_codec.synthesis
+        )
         self.stems = OverlapAdd(config.window_length, config.hop_length, sources, channels)
 
     def spec(self) -> StreamSpec:

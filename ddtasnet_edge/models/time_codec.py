@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Added to the energy of a frame before its root: -120 dB of a full-scale frame; silence divides to silence.
 ENERGY_FLOOR = 1e-9
+# Frames have unit energy: without it the first features would be far below one.
+FEATURE_SCALE = 24.0
 
 
 class TimeEncoder(nn.Module):
@@ -22,8 +22,6 @@ class TimeEncoder(nn.Module):
     def __init__(self, window_length: int, bases: int) -> None:
         super().__init__()
         self.basis_and_gate = nn.Linear(window_length, 2 * bases, bias=False)
-        # Frames have unit energy, not unit variance: the usual start would give features of 0.005.
-        nn.init.normal_(self.basis_and_gate.weight)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         norm = torch.sqrt((frames * frames).sum(dim=-1, keepdim=True) + ENERGY_FLOOR)
@@ -37,9 +35,27 @@ class TimeDecoder(nn.Module):
     def __init__(self, window_length: int, bases: int) -> None:
         super().__init__()
         self.basis = nn.Linear(bases, window_length, bias=False)
-        # Quiet at the start: an untrained basis only adds noise to what the spectral masks give.
-        nn.init.normal_(self.basis.weight, std=0.1 / math.sqrt(window_length))
 
     def forward(self, features: Tensor, norm: Tensor) -> Tensor:
         frames: Tensor = self.basis(features) * norm
         return frames
+
+
+def start_as_filter_bank(encoder: TimeEncoder, decoder: TimeDecoder, analysis: Tensor, synthesis: Tensor) -> None:
+    """Initial weights with which the time branch takes the lowest bins of a DFT apart and puts them together again.
+
+    Each bin has four bases, its cosine and sine with either sign, because features are not negative. Started at
+    random the branch stays silent for thousands of steps: its features are tiny, and its decoder knows nothing.
+    analysis [window, window] and synthesis [window, window] are those of SpectralCodec.
+    """
+    window, bases = analysis.shape[1], encoder.basis_and_gate.out_features // 2
+    count = min(bases // 4, window // 2 - 1)
+    # Real parts of the bins 1 ... count, then their imaginary parts.
+    rows = torch.cat([torch.arange(1, count + 1), window // 2 + 1 + torch.arange(count)])
+    signed = torch.cat([analysis[rows], -analysis[rows]])
+    with torch.no_grad():
+        encoder.basis_and_gate.weight[: len(signed)] = FEATURE_SCALE * signed
+        # The gates stand half open, which the decoder makes up for.
+        decoder.basis.weight[:, : len(signed)] = torch.cat([synthesis[:, rows], -synthesis[:, rows]], dim=1) * (
+            2.0 / FEATURE_SCALE
+        )

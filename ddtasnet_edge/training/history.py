@@ -6,8 +6,7 @@ import csv
 import dataclasses
 import io
 import json
-import os
-import tempfile
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,9 @@ class Row:
 
     @property
     def mean(self) -> float:
-        """Mean uSDR over the sources, dB."""
-        return sum(self.usdr.values()) / len(self.usdr)
+        """Mean uSDR in dB over the sources that are heard; NaN when none is."""
+        heard = [value for value in self.usdr.values() if not math.isnan(value)]
+        return sum(heard) / len(heard) if heard else math.nan
 
     def flat(self) -> dict[str, float]:
         """Columns of the table."""
@@ -59,12 +59,13 @@ def write_history(folder: Path, rows: list[Row], facts: dict[str, Any]) -> None:
     table.writeheader()
     table.writerows(row.flat() for row in rows)
     files.write_text(folder / "log.csv", text.getvalue())
-    values = {**facts, "rows": [row.flat() for row in rows]}
+    values = files.json_safe({**facts, "rows": [row.flat() for row in rows]})
     files.write_text(folder / "log.json", json.dumps(values, indent=2) + "\n")
-    _draw(folder / "curve.png", rows)
+    files.write_bytes(folder / "curve.png", _draw(rows))
 
 
-def _draw(path: Path, rows: list[Row]) -> None:
+def _draw(rows: list[Row]) -> bytes:
+    """The picture as PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), layout="constrained")
@@ -80,12 +81,6 @@ def _draw(path: Path, rows: list[Row]) -> None:
     lower.set_xlabel("optimizer step")
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".png", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        figure.savefig(temporary, dpi=100)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100)
+    return png.getvalue()

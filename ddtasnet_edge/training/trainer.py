@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -23,7 +19,9 @@ from ddtasnet_edge.models.checkpoint import save_checkpoint
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.training.augment import Batch, make_batch
 from ddtasnet_edge.training.averaging import AveragedModel
+from ddtasnet_edge.training.feeding import made_ahead
 from ddtasnet_edge.training.history import Row, write_history
+from ddtasnet_edge.training.interrupts import noted_interrupts
 from ddtasnet_edge.training.loss import separation_loss
 from ddtasnet_edge.training.material import Material
 from ddtasnet_edge.training.settings import TrainSettings
@@ -32,8 +30,6 @@ from ddtasnet_edge.training.validation import validate
 
 SNAPSHOT, BEST, LAST = "snapshot.safetensors", "best.safetensors", "last.safetensors"
 SNAPSHOT_SECONDS = 180.0
-# Batches made ahead of the optimizer.
-AHEAD = 2
 
 Watch = Callable[[Position, float], None]
 
@@ -77,7 +73,7 @@ class Trainer:
         Raises TrainingError when the loss is not finite or memory runs out, KeyboardInterrupt when asked to stop
         (after a snapshot), CheckpointError when the disk is full.
         """
-        with _stop_signals() as stop, _batches(self._make_batch, self._next_batch()) as batches:
+        with noted_interrupts() as stop, made_ahead(self._make_batch, self._next_batch()) as batches:
             saved = time.monotonic()
             while self.progress < 1.0:
                 for segment in self._segments(batches):
@@ -138,8 +134,8 @@ class Trainer:
             group["lr"] = settings.rate_at(position.step, position.seconds)
         try:
             loss, norm, self.stream = self._descend(hops, stems)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if "memory" not in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
                 raise
             raise TrainingError(
                 f"no memory for a batch of {settings.batch} x {settings.segment_hops} hops; "
@@ -236,40 +232,6 @@ def _plain(state: State) -> State:
     }
 
 
-@contextmanager
-def _batches(make: Callable[[int], Batch], first: int) -> Iterator[Iterator[Batch]]:
-    """Batches from number `first` on, made ahead in a thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="music") as pool:
-        waiting: list[Future[Batch]] = []
-
-        def produce() -> Iterator[Batch]:
-            index = first
-            while True:
-                while len(waiting) < AHEAD:
-                    waiting.append(pool.submit(make, index))
-                    index += 1
-                yield waiting.pop(0).result()
-
-        try:
-            yield produce()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM are noted, so that the step in work is finished; a second one interrupts at once."""
-    asked = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            signal.default_int_handler(number, frame)
-        asked = True
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch has a type for this on CUDA alone; on a CPU it is a RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)

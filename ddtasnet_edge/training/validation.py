@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from statistics import fmean
+
 import numpy as np
 import torch
 
@@ -19,12 +22,13 @@ def validate(model: DDTasNet, music: Material, device: torch.device) -> dict[str
     A source that no track holds has NaN.
     """
     config = model.config
-    scores = []
+    scores: dict[str, list[float]] = {source: [] for source in config.sources}
     for index, track in enumerate(music.tracks):
         length = min(track.shape[-1], SECONDS * config.sample_rate)
         stems = np.stack([music.read(index, source, 0, length) for source in range(len(config.sources))])
         with torch.inference_mode():
             estimates = model(torch.from_numpy(stems.sum(axis=0)[None]).to(device))[0].float().cpu().numpy()
-        scores.append([usdr(*pair) if pair[0].any() else np.nan for pair in zip(stems, estimates, strict=True)])
-    means = np.nanmean(scores, axis=0)
-    return dict(zip(config.sources, map(float, means), strict=True))
+        for source, stem, estimate in zip(config.sources, stems, estimates, strict=True):
+            if stem.any():  # silence has no SDR
+                scores[source].append(usdr(stem, estimate))
+    return {source: fmean(values) if values else math.nan for source, values in scores.items()}
