@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -28,3 +31,14 @@ def small_config(**changes: object) -> DDTasNetConfig:
 def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Normal noise, the same numbers in every dtype up to rounding."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Models made inside are built in `dtype`, the DFT too; converted later, it would keep the rounding of float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -21,7 +21,7 @@ from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.framing import Framing, OverlapAdd
 from ddtasnet_edge.models.memory import GRUMemory, LSTMMemory, make_memory
 from tests.contract import assert_close, verify_contract
-from tests.small import UNITS, noise, small_config
+from tests.small import UNITS, default_dtype, noise, small_config
 
 FRAMES = 6
 WINDOW = 1024
@@ -77,7 +77,8 @@ def test_block_on_any_cut(name: str, length: int, data: st.DataObject) -> None:
 def test_model_as_a_block_over_hops(hop: int, cell: str, dtype: torch.dtype) -> None:
     """The whole network; the hops are an eighth, a quarter and a half of the window, and the window itself."""
     torch.manual_seed(1)
-    model = DDTasNet(small_config(hop_length=hop, cell=cell)).to(dtype).eval()
+    with default_dtype(dtype):
+        model = DDTasNet(small_config(hop_length=hop, cell=cell)).eval()
     for batch, length in ((1, 1), (3, 2), (2, 13)):
         verify_contract(model, noise(batch, length, 2, hop, dtype=dtype), cuts=range(2, length, 5))
 

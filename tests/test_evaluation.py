@@ -260,7 +260,7 @@ class TestMaterial:
     @pytest.mark.parametrize(
         ("choice", "message"),
         [
-            (Choice(songs=Path("nowhere")), "no songs in nowhere/test, .* make some: ddtasnet-songs --out nowhere"),
+            (Choice(songs=Path("nowhere")), "no songs in nowhere/test; make some: ddtasnet-songs --out nowhere"),
             (Choice(musdb=Path("nowhere")), "no folder nowhere/test"),
             (Choice(tracks=["Falcon"]), "no track 'Falcon' among 1 in the default clip"),
         ],

@@ -18,7 +18,7 @@ from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 from ddtasnet_edge.step import StepGraph
 from tests.contract import TOLERANCE, assert_close
-from tests.small import noise, small_config
+from tests.small import default_dtype, noise, small_config
 
 FLOAT32_ROUNDING = torch.finfo(torch.float32).eps
 
@@ -57,10 +57,9 @@ def test_forward_equals_steps_shifted_by_the_latency(hop: int, cell: str, phase:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_forward_equals_steps_over_seconds(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The DFT of the steps must be built in double precision, not converted: that of the scan is exact.
-    monkeypatch.setattr(torch, "get_default_dtype", lambda: dtype)
-    model = create_model(replace(PRESETS["tiny"], units=16, bases=16)).to(dtype)
+def test_forward_equals_steps_over_seconds(dtype: torch.dtype) -> None:
+    with default_dtype(dtype):
+        model = create_model(replace(PRESETS["tiny"], units=16, bases=16))
     mix = 0.1 * noise(1, 2, FOUR_SECONDS, dtype=dtype)
     latency = model.spec().algorithmic_latency
     stems, _ = stream(model, pad_to_hops(model, mix))

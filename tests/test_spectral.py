@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddtasnet_edge.models.framing import Framing, OverlapAdd
-from ddtasnet_edge.models.spectral import PHASE_FADE, SpectralCodec, real_dft_basis
+from ddtasnet_edge.models.spectral import PHASE_FADE, PHASE_SCALE, SpectralCodec, real_dft_basis
 from tests.contract import TOLERANCE, assert_close
 from tests.small import noise
 
@@ -80,7 +80,7 @@ def test_phase_feature_is_the_angle_away_from_the_cut() -> None:
     phases = torch.linspace(-math.pi + 1.01 * PHASE_FADE, math.pi - 1.01 * PHASE_FADE, 50)
     feature = SpectralCodec(WINDOW, 512).analyse(cosine(100, phases)).phase_feature[:, 100]
     # The bin holds nearly all of its frame: RELATIVE_FLOOR takes about 1e-7 of the angle away.
-    assert_close(feature, phases, "phase feature")
+    assert_close(feature, PHASE_SCALE * phases, "phase feature")
 
 
 def test_features_of_a_bin_without_signal_are_silent() -> None:
@@ -89,7 +89,7 @@ def test_features_of_a_bin_without_signal_are_silent() -> None:
     empty = [*range(1, 90), *range(110, 512)]
     assert spectrum.phase[:, empty].abs().max() > 1.0, "rounding noise was expected to have a phase"
     # Noise of a float32 DFT is about 140 dB below its frame, the floor 70 dB: a thousandth of the angle is ample.
-    assert spectrum.phase_feature[:, empty].abs().max() < 1e-3 * math.pi
+    assert spectrum.phase_feature[:, empty].abs().max() < 1e-3 * PHASE_SCALE * math.pi
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -70,6 +71,9 @@ class DDTasNet(StreamBlock):
         self.spectral_mask = nn.Linear(units, sources * spectral_features)
 
         self.time_decoder = TimeDecoder(config.window_length, config.bases)
+        for mask in (self.time_mask, self.spectral_mask):
+            # Nearly shut: masks at random only do harm, and the memories would learn to stand still to do less.
+            nn.init.normal_(mask.weight, std=0.1 / math.sqrt(units))
         start_as_filter_bank(
             self.time_encoder, self.time_decoder, self.spectral_codec.analysis, self.spectral_codec.synthesis
         )

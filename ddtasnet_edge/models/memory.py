@@ -12,7 +12,7 @@ from ddtasnet_edge.models.block import State, StreamBlock
 from ddtasnet_edge.models.gru_scan import gru_scan
 
 # Size of a gate's input, of signals of size one, before training.
-INPUT_GAIN = 1.5
+INPUT_GAIN = 1.0
 
 
 class GRUMemory(StreamBlock):
