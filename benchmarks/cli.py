@@ -27,6 +27,10 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Exit codes: 0 measured, 1 the default bundle failed its parity, 2 usage or input."""
+    return console.run_command(_bench, _parser().parse_args(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
     defaults = Options()
     parser = console.parser("ddtasnet-bench", "Measure how long bundles take per hop on this machine.", EXAMPLES)
     parser.add_argument("bundles", metavar="BUNDLE", nargs="*", type=Path, help="bundle folders (default: build one)")
@@ -43,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
     )
-    return console.run_command(_bench, parser.parse_args(argv))
+    return parser
 
 
 def _bench(arguments: argparse.Namespace) -> int:

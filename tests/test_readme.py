@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -14,15 +15,27 @@ import pytest
 import soundfile
 
 from ddtasnet_edge.clips import default_clip
+from tests.test_packaging import SCRIPTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = ("ddtasnet-export", "ddtasnet-bench", "ddtasnet-run")
+USED = ("ddtasnet-export", "ddtasnet-bench", "ddtasnet-run")
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """The fenced blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every command of ours in the shell blocks of `text`."""
+    lines = "".join(blocks("sh", text)).splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("ddtasnet-")]
+
+
+def section(title: str) -> str:
+    """The text below one heading."""
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,14 +55,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_commands_work_one_after_the_other(folder: Path) -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith(COMMANDS)]
-    assert {shlex.split(line)[0] for line in lines} == set(COMMANDS)
+    lines = commands(section("Use"))
+    assert {line[0] for line in lines} == set(USED)
     for line in lines:
-        done = run(shlex.split(line), folder)
+        done = run(line, folder)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     assert sorted(path.name for path in (folder / "stems").iterdir()) == [
         "bass.wav", "drums.wav", "other.wav", "vocals.wav",
     ]  # fmt: skip
+
+
+def test_every_command_has_the_options_it_is_shown_with() -> None:
+    shown = commands(README)
+    assert {line[0] for line in shown} == set(SCRIPTS)
+    for program, *arguments in shown:
+        module = importlib.import_module(SCRIPTS[program].partition(":")[0])
+        module._parser().parse_args(arguments)
 
 
 def test_the_python_example_works(folder: Path) -> None:
