@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import soundfile
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.clips import DEFAULT_TRACK, default_clip
 from ddtasnet_edge.compiler import Compiler, Music
-from ddtasnet_edge.config import MUSDB_SOURCES, PRESETS
+from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.spec import FloatArray
 
@@ -75,10 +74,8 @@ def song() -> FloatArray:
 
 @pytest.fixture(scope="session")
 def tiny(music: Music, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A model of the size of `tiny`, with random weights: its memories all move, those of trained ones need not."""
-    out = tmp_path_factory.mktemp("tiny")
-    (out / "tiny.json").write_text(json.dumps(PRESETS["tiny"].to_dict()))
-    return Workshop(out / "tiny.json", music, out)
+    """The `tiny` preset."""
+    return Workshop("tiny", music, tmp_path_factory.mktemp("tiny"))
 
 
 def write_wav(path: Path, samples: FloatArray) -> None:

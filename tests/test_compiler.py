@@ -87,11 +87,12 @@ class TestManifest:
         bundle = tiny.bundle("tflite", "static_wi8_ai8")
         manifest = bundle.manifest
         assert bundle.path.name == "tiny-tflite-static_wi8_ai8.edge"
-        assert (manifest.target, manifest.recipe, manifest.weights) == ("tflite", "static_wi8_ai8", "random")
+        assert (manifest.target, manifest.recipe, manifest.weights) == ("tflite", "static_wi8_ai8", "trained")
         assert manifest.model["config"] == tiny.compiler.source.model.config.to_dict()
         assert manifest.spec == tiny.compiler.source.model.spec()
         assert {"ddtasnet-edge", "torch", "ai-edge-quantizer", "numpy"} <= set(manifest.tools)
-        assert manifest.licence["weights"] == "random weights: no training data"
+        assert manifest.licence["weights"] == manifest.model["training"]["data"]
+        assert "ddtasnet-songs" in manifest.licence["weights"]
         assert "calibration" in manifest.licence
         assert read_bundle(bundle.path) == bundle
 
@@ -99,6 +100,11 @@ class TestManifest:
         manifest = tiny.bundle("onnx", "float32").manifest
         assert manifest.quantization is None
         assert "calibration" not in manifest.licence
+
+    def test_random_weights_have_no_training_data(self, few: Compiler, tmp_path: Path) -> None:
+        bundle, _ = few.compile("torch", "float32", tmp_path)
+        assert bundle.manifest.weights == "random"
+        assert bundle.manifest.licence["weights"] == "random weights: no training data"
 
     def test_a_checkpoint_counts_as_trained(self, tmp_path: Path, music: Music) -> None:
         save_checkpoint(create_model(few_units(), seed=3), tmp_path / "mine.safetensors")

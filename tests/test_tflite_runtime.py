@@ -60,7 +60,7 @@ def test_parity(recipe: str, result: dict[str, Any], bundles: dict[str, Bundle])
     report = result["results"][str(bundles[recipe].path)]
     assert report["runtime"].startswith("tflite-runtime ")
     assert report["failures"] == []
-    limits = read_thresholds()["tflite on tflite-runtime"][recipe]["random"]
+    limits = read_thresholds()["tflite on tflite-runtime"][recipe][bundles[recipe].manifest.weights]
     assert report["thresholds"] == {"snr_db": limits.snr_db, "dsdr_db": limits.dsdr_db}
     assert [len(clip["stems"]) for clip in report["clips"]] == [4]
 
