@@ -135,4 +135,4 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 def _refusal(path: Path, reason: str) -> str:
-    return f"cannot write {path}: {reason.rstrip('.')}; free space or choose another --out"
+    return f"cannot write {path}: {reason.rstrip('.')}; free space or choose another place"

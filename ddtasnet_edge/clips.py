@@ -113,6 +113,11 @@ def musdb_tracks(root: Path | str, subset: str = "test") -> tuple[str, ...]:
     return tuple(_find_tracks(Path(root), subset))
 
 
+def musdb_places(root: Path | str, subset: str) -> dict[str, Path]:
+    """File or folder of every track of a MUSDB18 folder, by name. Raises as `musdb_clips`."""
+    return {name: track.place for name, track in _find_tracks(Path(root), subset).items()}
+
+
 def choose_tracks(known: Sequence[str], wanted: Sequence[str] | None, place: Path | str) -> tuple[str, ...]:
     """The wanted of the known names, None for all. Raises AudioError with the nearest name for one not there."""
     chosen = tuple(known) if wanted is None else tuple(wanted)

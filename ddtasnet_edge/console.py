@@ -95,7 +95,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 def write_json(destination: str, values: Any) -> None:
     """A report as JSON: to a file, whole or not at all, or to stdout when `destination` is '-'."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
+    text = json.dumps(files.json_safe(values), indent=2, ensure_ascii=False)
     if destination == "-":
         print(text)
     else:

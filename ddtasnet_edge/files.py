@@ -41,6 +41,12 @@ def require_absent(target: Path, *, replace: bool) -> None:
         raise EdgeError(f"{target} exists already; choose another --out or replace it with --force")
 
 
+def require_folder(target: Path) -> None:
+    """Raise EdgeError unless the folder that a file is to be written into is there."""
+    if not target.parent.is_dir():
+        raise EdgeError(f"cannot write {target}: there is no folder {target.parent}; make it first")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     write_bytes(path, text.encode())
@@ -104,4 +110,4 @@ def _writable(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise EdgeError(f"cannot write {target}: {reason}; free space or choose another --out") from error
+        raise EdgeError(f"cannot write {target}: {reason}; free space or choose another place") from error

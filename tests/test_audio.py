@@ -416,7 +416,7 @@ class TestWriting:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(soundfile.SoundFile, "write", no_space)
-        with pytest.raises(AudioError, match="No space left on device; free space or choose another --out"):
+        with pytest.raises(AudioError, match="No space left on device; free space or choose another place"):
             write_stems(tmp_path / "stems", stems_of(10))
         assert list(tmp_path.iterdir()) == []
 

@@ -272,7 +272,7 @@ class TestBadInput:
 
         monkeypatch.setattr(soundfile.SoundFile, "write", no_space)
         assert run(bundle, song, "--out", tmp_path / "stems") == 2
-        assert "No space left on device; free space or choose another --out" in error_line(capsys)
+        assert "No space left on device; free space or choose another place" in error_line(capsys)
         assert not (tmp_path / "stems").exists()
 
     def test_debug_shows_where(self, bundle, tmp_path, capsys):

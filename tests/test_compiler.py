@@ -188,7 +188,7 @@ class TestInterruptions:
         if error is NO_SPACE:
             assert (
                 str(caught.value)
-                == f"cannot write {place}: No space left on device; free space or choose another --out"
+                == f"cannot write {place}: No space left on device; free space or choose another place"
             )
 
     def test_a_full_disk_inside_a_converter(

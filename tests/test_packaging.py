@@ -24,8 +24,14 @@ SETUPTOOLS = PROJECT["tool"]["setuptools"]
 SCRIPTS: dict[str, str] = PROJECT["project"]["scripts"]
 FOLDERS = ("export", "quantize", "runtimes", "benchmarks")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "av", "rich", "museval")
-# What a build leaves behind, and what is no source.
-LEFTOVERS = shutil.ignore_patterns(".*", "build", "dist", "separated", "*.egg-info", "__pycache__")
+# What a build or the commands of README leave behind: anywhere, and beside pyproject.toml.
+LEFTOVERS = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
+TOP_LEFTOVERS = {"build", "dist", "separated", "runs", "songs", "stems"}
+
+
+def no_source(folder: str, names: list[str]) -> set[str]:
+    """What of a folder is left out of a copy of the sources."""
+    return LEFTOVERS(folder, names) | (TOP_LEFTOVERS if Path(folder) == ROOT else set())
 
 
 def shipped_files() -> set[str]:
@@ -43,7 +49,7 @@ def shipped_files() -> set[str]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
     """The wheel, built from a copy so that no leftover of an earlier build gets in or out."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=LEFTOVERS)
+    shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=no_source)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder / "source"]
     built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddtasnet_edge.clips import AS_RECORDED, Clip
+from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training import material
@@ -34,7 +35,7 @@ def clip(samples: FloatArray, rate: int = 44100) -> Clip:
 
 def material_of(*tracks: FloatArray) -> Material:
     coded = tuple(np.rint(track * material.PCM).astype(np.int16) for track in tracks)
-    return Material(tuple(map(str, range(len(tracks)))), coded)
+    return Material(tuple(map(str, range(len(tracks)))), coded, 44100)
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +89,52 @@ class TestGathering:
         with pytest.raises(AudioError, match=r"no songs in .*train; make some: ddtasnet-songs --out"):
             song_tracks(tmp_path, "train", AS_RECORDED)
 
-    @pytest.mark.parametrize(
-        ("samples", "rate", "message"),
-        [
-            (np.zeros((4, 1, 100), np.float32), 44100, r"stems of shape \[4, 1\], expected 4 sources in 2 channels"),
-            (np.zeros((3, 2, 100), np.float32), 44100, r"stems of shape \[3, 2\], expected 4 sources"),
-            (np.zeros((4, 2, 100), np.float32), 48000, "48000 Hz, the model expects 44100 Hz; resample it"),
-            (np.full((4, 2, 100), np.nan, np.float32), 44100, "hold NaN or infinity"),
-        ],
-    )
-    def test_unsuitable_stems_are_skipped(
-        self, samples: FloatArray, rate: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    def test_another_rate_and_mono_are_converted_and_said(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        tracks = [Track("odd", lambda: clip(samples, rate)), Track("good", lambda: clip(stems(1)))]
-        assert gather(tracks, tmp_path, AS_RECORDED, True).names == ("good",)
-        assert re.search(message, capsys.readouterr().err)
+        songs = write_songs(tmp_path / "songs", train=2)
+        for source in MUSDB_SOURCES:
+            path = songs / "train" / "train-00000" / f"{source}.flac"
+            path.unlink()
+            soundfile.write(path, np.full((22050, 1), 0.25), 22050)
+        found = gather(song_tracks(songs, "train", AS_RECORDED), tmp_path / "kept", AS_RECORDED, True)
+        assert found.tracks[0].shape == (4, 2, 44100)
+        assert np.allclose(found.read(0, 2, 20000, 100), 0.25, atol=1e-3)
+        said = capsys.readouterr().err
+        assert "1 of 2 tracks: resampled from 22050 Hz to 44100 Hz" in said
+        assert "1 of 2 tracks: mono file: both channels carry the same signal" in said
+
+    def test_stems_with_nan_are_skipped(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        songs = write_songs(tmp_path / "songs", train=2)
+        (songs / "train" / "train-00000" / "bass.flac").unlink()
+        soundfile.write(songs / "train" / "train-00000" / "bass.wav", np.full((100, 2), np.nan), 44100, subtype="FLOAT")
+        found = gather(song_tracks(songs, "train", AS_RECORDED), tmp_path / "kept", AS_RECORDED, True)
+        assert found.names == ("train-00001",)
+        assert "NaN" in capsys.readouterr().err
+
+    def test_other_music_of_the_same_name_is_decoded_anew(self, tmp_path: Path) -> None:
+        """Two folders that share one cache, and one folder in which the songs were made again."""
+        kept, places = tmp_path / "kept", [tmp_path / "one", tmp_path / "two"]
+        for seed, place in enumerate(places):
+            write_song(place / "train" / "song", seed)
+        write_song(places[0] / "validation" / "song", 2)
+        found = [gather(song_tracks(place, "train", AS_RECORDED), kept, AS_RECORDED, True) for place in places]
+        found.append(gather(song_tracks(places[0], "validation", AS_RECORDED), kept, AS_RECORDED, True))
+        shutil.rmtree(places[0] / "train" / "song")
+        write_song(places[0] / "train" / "song", 3)
+        found.append(gather(song_tracks(places[0], "train", AS_RECORDED), kept, AS_RECORDED, True))
+        assert len({each.tracks[0].tobytes() for each in found}) == 4
+        assert len({each.digest() for each in found}) == 4, "a run must not be resumed on other music"
+
+    def test_a_damaged_copy_is_decoded_anew(self, tmp_path: Path) -> None:
+        write_song(tmp_path / "songs" / "train" / "song", 1)
+        tracks = song_tracks(tmp_path / "songs", "train", AS_RECORDED)
+        whole = gather(tracks, tmp_path / "kept", AS_RECORDED, True).tracks[0].copy()
+        (copy,) = (tmp_path / "kept").rglob("*.npy")
+        for damage in (copy.read_bytes()[:5000], b""):
+            copy.unlink()
+            copy.write_bytes(damage)
+            assert np.array_equal(gather(tracks, tmp_path / "kept", AS_RECORDED, True).tracks[0], whole)
 
     def test_stems_of_unequal_length_are_skipped(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         songs = write_songs(tmp_path / "songs", train=2)
@@ -120,13 +152,13 @@ class TestGathering:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(np, "save", full)
-        with pytest.raises(EdgeError, match="No space left on device; free space or choose another --out"):
+        with pytest.raises(EdgeError, match="No space left on device; free space or choose another place"):
             gather([Track("a", lambda: clip(stems(1)))], tmp_path, AS_RECORDED, True)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
     def test_musdb_holds_the_usual_tracks_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         names = ["A - One", "Leaf - Summerghost", "Young Griffo - Pennies"]
-        monkeypatch.setattr(material, "musdb_tracks", lambda *_: names)
+        monkeypatch.setattr(material, "musdb_places", lambda *_: dict.fromkeys(names, tmp_path))
         train, validation = musdb_split(tmp_path, AS_RECORDED)
         assert [track.name for track in train] == ["A - One"]
         assert [track.name for track in validation] == names[1:]
@@ -134,10 +166,18 @@ class TestGathering:
     def test_another_collection_holds_every_tenth_track_back(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(material, "musdb_tracks", lambda *_: [f"{index:02d}" for index in range(21)])
+        names = [f"{index:02d}" for index in range(21)]
+        monkeypatch.setattr(material, "musdb_places", lambda *_: dict.fromkeys(names, tmp_path))
         train, validation = musdb_split(tmp_path, AS_RECORDED)
         assert [track.name for track in validation] == ["00", "10", "20"]
         assert len(train) == 18
+
+    def test_one_track_is_not_enough_to_train_and_validate(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(material, "musdb_places", lambda *_: {"Leaf - Summerghost": tmp_path})
+        with pytest.raises(AudioError, match=r"has 1 training track, expected at least 2"):
+            musdb_split(tmp_path, AS_RECORDED)
 
 
 class TestPassages:
@@ -174,10 +214,14 @@ class TestPassages:
         windows = np.lib.stride_tricks.sliding_window_view(track[2, 0], 8)
         return [int(start) for start in np.flatnonzero((windows == head).all(axis=1))]
 
-    def test_remixing_takes_stems_from_anywhere(self, two_songs: Material) -> None:
-        remix = dataclasses.replace(PLAIN, together=0.0)
-        together = make_batch(two_songs, PLAIN, 0, 0, 8, LENGTH).stems
-        assert not np.array_equal(make_batch(two_songs, remix, 0, 0, 8, LENGTH).stems, together)
+    def test_remixing_takes_every_stem_from_a_place_of_its_own(self) -> None:
+        ramp = np.linspace(0.1, 0.9, 40 * LENGTH, dtype=np.float32)
+        # The first sample of a passage tells where it was cut.
+        track = np.broadcast_to(ramp, (4, 2, ramp.size))
+        remixed = make_batch(material_of(track), dataclasses.replace(PLAIN, together=0.0), 0, 0, 8, 64).stems
+        together = make_batch(material_of(track), PLAIN, 0, 0, 8, 64).stems
+        assert all(len(set(passage[:, 0, 0].tolist())) == 4 for passage in remixed)
+        assert all(len(set(passage[:, 0, 0].tolist())) == 1 for passage in together)
 
     def test_gain_stays_in_range_and_polarity_and_channels_change(self) -> None:
         constant = np.broadcast_to(np.array([0.1, 0.05], np.float32)[None, :, None], (4, 2, LENGTH))
@@ -209,7 +253,7 @@ class TestPassages:
     def test_a_shelf_has_its_gain_on_its_side_only(self, side: int, bass: float, treble: float) -> None:
         impulse = np.zeros((1, 65536), np.float32)
         impulse[0, 0] = 1.0
-        response = 20 * np.log10(np.abs(np.fft.rfft(_shelf(impulse, 1000.0, 6.0, side)[0])))
+        response = 20 * np.log10(np.abs(np.fft.rfft(_shelf(impulse, 1000.0 / 44100, 6.0, side)[0])))
         assert response[1] == pytest.approx(bass, abs=0.05)
         assert response[-2] == pytest.approx(treble, abs=0.05)
 

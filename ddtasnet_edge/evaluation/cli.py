@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ddtasnet_edge import console
+from ddtasnet_edge import console, files
 from ddtasnet_edge.errors import GateError
 from ddtasnet_edge.evaluation.drift import check_minutes, drift_caption, drift_table, measure_drift
 from ddtasnet_edge.evaluation.evaluate import evaluate, first_minute
@@ -56,6 +56,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     # What cannot work is refused before minutes are spent.
     if arguments.plot is not None:
         check_plot(arguments.plot)
+    for path in (arguments.plot, arguments.json):
+        if path not in (None, "-"):
+            files.require_folder(Path(path))
     if arguments.drift is not None:
         check_minutes(arguments.drift)
     separator = open_separator(arguments.source)
@@ -81,12 +84,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _show(report: EvalReport, arguments: argparse.Namespace) -> None:
     """The report as asked for; with `--json -` stdout holds the JSON and nothing else."""
-    if arguments.plot is not None:
-        plot_report(report, arguments.plot)
-    if arguments.json is not None:
-        console.write_json(arguments.json, report.to_dict())
+    # Tables first: a disk that is full by now takes a file away, not the figures.
     if arguments.json != "-" and not arguments.quiet:
         _print_tables(report)
+    if arguments.json is not None:
+        console.write_json(arguments.json, report.to_dict())
+    if arguments.plot is not None:
+        plot_report(report, arguments.plot)
 
 
 def _print_tables(report: EvalReport) -> None:

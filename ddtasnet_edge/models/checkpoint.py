@@ -19,7 +19,8 @@ from ddtasnet_edge.errors import CheckpointError, ConfigError, MissingDependency
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 
-FORMAT = 1
+# Goes up whenever the same weights mean another function: 2 has equalized features and masks around an equal share.
+FORMAT = 2
 # One entry only: safetensors writes several in random order, and the same model should give the same bytes.
 METADATA = "ddtasnet_edge"
 # Differences between a checkpoint and its configuration that an error names; the rest are counted.
@@ -105,8 +106,8 @@ def _read_safetensors(path: Path) -> Contents:
         values = json.loads(metadata[METADATA])
         if values["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has format {values['format']}, this version reads format {FORMAT}; "
-                "save it again, or install the version of ddtasnet-edge that wrote it"
+                f"{path} has format {values['format']}, this version reads format {FORMAT}: the network "
+                "has changed since; train it again, or install the version of ddtasnet-edge that wrote it"
             )
         return config_from_dict(values["config"]), tensors
     except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:

@@ -52,7 +52,7 @@ class DDTasNet(StreamBlock):
 
         self.mix = Framing(config.window_length, config.hop_length, channels)
         self.time_encoder = TimeEncoder(config.window_length, config.bases)
-        self.spectral_codec = SpectralCodec(config.window_length, config.hop_length)
+        self.spectral_codec = SpectralCodec(config.window_length, config.hop_length, config.sample_rate)
 
         self.time_memory1 = make_memory(config.cell, time_features, units)
         self.time_attention = SkipAttention(units, config.attention_frames)
@@ -74,6 +74,7 @@ class DDTasNet(StreamBlock):
         for mask in (self.time_mask, self.spectral_mask):
             # Nearly shut: masks at random only do harm, and the memories would learn to stand still to do less.
             nn.init.normal_(mask.weight, std=0.1 / math.sqrt(units))
+            nn.init.zeros_(mask.bias)
         start_as_filter_bank(
             self.time_encoder, self.time_decoder, self.spectral_codec.analysis, self.spectral_codec.synthesis
         )
@@ -149,6 +150,10 @@ class DDTasNet(StreamBlock):
         time_mask = self.time_mask(time).unflatten(-1, per_source)
         magnitude_mask, phase_mask = self.spectral_mask(spectral).unflatten(-1, per_source).chunk(2, dim=0)
 
+        # Every stem gets its share of the mix and the network what it changes: memories that had to carry this
+        # constant for the magnitudes, but not for the phases, would saturate.
+        magnitude_mask = magnitude_mask + 1.0 / len(self.config.sources)
+
         stem_frames = self.time_decoder(
             _stacked(time_mask * basis.unsqueeze(-3)), _stacked(norm.unsqueeze(-3).expand_as(time_mask[..., :1]))
         )
@@ -161,8 +166,8 @@ class DDTasNet(StreamBlock):
         return stems, {name: new_state[name] for name in state}
 
     def _stem_phase(self, mask: Tensor, phase: Tensor) -> Tensor:
-        """The phase of every stem from that of the mix, as the configuration's `phase` has it."""
-        return phase + mask if self.config.phase == "rotate" else phase * mask
+        """The phase of every stem from that of the mix, as the configuration's `phase` has it; zero changes nothing."""
+        return phase + mask if self.config.phase == "rotate" else phase * (1.0 + mask)
 
     def _branch(self, run: Run, branch: str, x: Tensor) -> Tensor:
         for block in ("memory1", "attention", "cbam"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class GRUMemory(StreamBlock):
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if torch.is_grad_enabled() and x.device.type == "cpu":
             return self._scan_for_training(x, state["hidden"])
-        y, hidden = self.rnn(x, state["hidden"][None])
+        y, hidden = _in_full_precision(self.rnn, x, state["hidden"][None])
         return y, {"hidden": hidden[0]}
 
     def _scan_for_training(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, State]:
@@ -72,7 +73,7 @@ class LSTMMemory(StreamBlock):
         return {slot: like.new_zeros(like.shape[0], self.units) for slot in ("hidden", "cell")}
 
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y, (hidden, cell) = self.rnn(x, (state["hidden"][None], state["cell"][None]))
+        y, (hidden, cell) = _in_full_precision(self.rnn, x, (state["hidden"][None], state["cell"][None]))
         return y, {"hidden": hidden[0], "cell": cell[0]}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -83,6 +84,15 @@ class LSTMMemory(StreamBlock):
         cell = torch.sigmoid(keep) * state["cell"] + torch.sigmoid(write) * torch.tanh(new)
         hidden = torch.sigmoid(read) * torch.tanh(cell)
         return hidden, {"hidden": hidden, "cell": cell}
+
+
+def _in_full_precision(rnn: nn.RNNBase, x: Tensor, state: Any) -> Any:
+    """`rnn(x, state)`, whatever autocast says: on CUDA it takes float16 here where bfloat16 was asked for.
+
+    Gradients of recurrent weights are often below the smallest number that float16 has.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return rnn(x.to(next(rnn.parameters()).dtype), state)
 
 
 def _start_lively(rnn: nn.RNNBase) -> None:

@@ -26,9 +26,12 @@ RELATIVE_FLOOR = 1e-7
 POWER_FLOOR = 1e-8
 # Inside the root of the magnitude: keeps the gradient finite and zero at zero.
 TINY_POWER = 1e-18
-# The two features share a memory's weights. Of music at -25 dB the root of the magnitude is near 0.2 and falls to
-# 0.03 in the treble, while phases are noise over +-pi: unscaled, the noise drives the memory and drowns the magnitudes.
-MAGNITUDE_SCALE, PHASE_SCALE = 4.0, 0.1
+# The spectrum of music falls with frequency: the root of the magnitude deviates by LEVEL / sqrt(1 + f / CORNER) over
+# time, and its mean is OFFSET times that. Undoing both shows the network bass and treble alike, near 0 +- 1, and the
+# treble is where drums and consonants are told from the rest.
+LEVEL, CORNER, OFFSET = 0.3, 500.0, 1.5
+# The two features share a memory's weights, and phases are noise over +-pi: unscaled, it drowns the magnitudes.
+PHASE_SCALE = 0.1
 # Radians before the cut over which the phase feature fades: slope pi / 0.1 instead of a jump of 2 pi.
 PHASE_FADE = 0.1
 
@@ -38,7 +41,7 @@ class Spectrum:
     """One or more frames in polar form, each field [..., channels, bins].
 
     magnitude and phase (radians) are exact and are what the masks multiply; the features are what the network
-    hears: the magnitude compressed to its square root, the phase without its discontinuities.
+    hears: the magnitude compressed to its square root and equalized, the phase without its discontinuities.
     """
 
     magnitude: Tensor
@@ -62,8 +65,9 @@ class SpectralCodec(nn.Module):
     synthesis: Tensor
     analysis_window: Tensor
     synthesis_window: Tensor
+    equalizer: Tensor
 
-    def __init__(self, window_length: int, hop_length: int) -> None:
+    def __init__(self, window_length: int, hop_length: int, sample_rate: int) -> None:
         super().__init__()
         window = torch.hamming_window(window_length, periodic=True, dtype=torch.float64)
         overlap_energy = (window * window).reshape(-1, hop_length).sum(dim=0).repeat(window_length // hop_length)
@@ -76,6 +80,8 @@ class SpectralCodec(nn.Module):
         self.register_buffer("synthesis", synthesis.contiguous().to(default), persistent=False)
         self.register_buffer("analysis_window", window.to(default), persistent=False)
         self.register_buffer("synthesis_window", (window / overlap_energy).to(default), persistent=False)
+        frequency = torch.arange(window_length // 2 + 1, dtype=torch.float64) * (sample_rate / window_length)
+        self.register_buffer("equalizer", (torch.sqrt(1.0 + frequency / CORNER) / LEVEL).to(default), persistent=False)
 
     def analyse(self, frames: Tensor, *, fft: bool = False) -> Spectrum:
         """Frames [..., window] to polar form [..., window / 2 + 1]."""
@@ -86,7 +92,7 @@ class SpectralCodec(nn.Module):
         return Spectrum(
             magnitude=power * torch.rsqrt(power + TINY_POWER),
             phase=phase,
-            magnitude_feature=MAGNITUDE_SCALE * torch.sqrt(torch.sqrt(power + POWER_FLOOR)),
+            magnitude_feature=torch.sqrt(torch.sqrt(power + POWER_FLOOR)) * self.equalizer - OFFSET,
             phase_feature=PHASE_SCALE * phase * _presence(power) * _distance_from_cut(phase),
         )
 

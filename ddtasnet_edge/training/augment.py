@@ -14,7 +14,6 @@ from ddtasnet_edge.training.material import Material
 from ddtasnet_edge.training.settings import Augmentation
 
 LOW_SHELF, HIGH_SHELF = (60.0, 400.0), (1200.0, 7000.0)  # corner frequencies, Hz
-REFERENCE_RATE = 44100
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ def _passage(material: Material, how: Augmentation, rng: np.random.Generator, le
             _vary(
                 (shared if together else _Place.draw(material, how, rng, length)).read(material, source, length),
                 how,
+                material.sample_rate,
                 rng,
             )
             for source in range(sources)
@@ -71,18 +71,18 @@ class _Place:
         if self.speed == 1.0:
             return material.read(self.track, source, self.start, length)
         samples = material.read(self.track, source, self.start, math.ceil(length * self.speed))
-        heard = soxr.resample(samples.T, REFERENCE_RATE * self.speed, REFERENCE_RATE, quality="LQ").T[:, :length]
+        heard = soxr.resample(samples.T, self.speed, 1.0, quality="LQ").T[:, :length]
         return np.pad(heard, ((0, 0), (0, length - heard.shape[1])))
 
 
-def _vary(stem: FloatArray, how: Augmentation, rng: np.random.Generator) -> FloatArray:
+def _vary(stem: FloatArray, how: Augmentation, sample_rate: int, rng: np.random.Generator) -> FloatArray:
     if rng.random() < how.mute:
         return np.zeros_like(stem)
     if rng.random() < how.shelf:
         for corners, sign in ((LOW_SHELF, -1), (HIGH_SHELF, 1)):
             corner = float(np.exp(rng.uniform(*np.log(corners))))
             gain = float(rng.uniform(-how.shelf_gain, how.shelf_gain))
-            stem = _shelf(stem, corner, gain, sign)
+            stem = _shelf(stem, corner / sample_rate, gain, sign)
     if rng.random() < how.swap:
         stem = stem[::-1]
     gain = 10.0 ** (rng.uniform(-how.gain, how.gain) / 20.0)
@@ -90,11 +90,12 @@ def _vary(stem: FloatArray, how: Augmentation, rng: np.random.Generator) -> Floa
 
 
 def _shelf(stem: FloatArray, corner: float, gain: float, side: int) -> FloatArray:
-    """First-order shelf filter: `gain` dB above (side 1) or below (side -1) `corner` Hz, 0 dB on the other side.
+    """First-order shelf filter: `gain` dB above (side 1) or below (side -1) `corner`, 0 dB on the other side.
 
-    Bilinear transform of (g s + w) / (s + w) for the high shelf, (s + g w) / (s + w) for the low one.
+    corner: frequency as a share of the sample rate. Bilinear transform of (g s + w) / (s + w) for the high shelf,
+    (s + g w) / (s + w) for the low one.
     """
-    warped = math.tan(math.pi * corner / REFERENCE_RATE)
+    warped = math.tan(math.pi * corner)
     high, low = (10.0 ** (gain / 20.0), 1.0) if side > 0 else (1.0, 10.0 ** (gain / 20.0))
     numerator = np.array([high + low * warped, low * warped - high], dtype=np.float32) / np.float32(1.0 + warped)
     denominator = np.array([1.0, (warped - 1.0) / (warped + 1.0)], dtype=np.float32)

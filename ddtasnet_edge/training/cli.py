@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddtasnet_edge import console
 from ddtasnet_edge.clips import MUSDB_NOTE
@@ -32,6 +33,7 @@ EXAMPLES = """\
 
 # Songs made when no music is given: (train, validation), and their seconds.
 OWN_SONGS, OWN_SECONDS = (24, 4), 16.0
+_DEFAULT = TrainSettings(steps=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,10 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--resume", action="store_true", help="go on with the run in --out")
     run.add_argument("--material", type=Path, metavar="DIR", help="where decoded music is kept (default: OUT/material)")
     run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--batch", type=int, default=16, help="passages in a batch (default: 16)")
-    run.add_argument("--segment-hops", type=int, default=128, help="hops in a segment (default: 128)")
-    run.add_argument("--segments", type=int, default=4, help="segments the state is carried over (default: 4)")
-    run.add_argument("--rate", type=float, default=3e-3, help="highest learning rate (default: 0.003)")
+    for option, value, what in (
+        ("--batch", _DEFAULT.batch, "passages in a batch"),
+        ("--segment-hops", _DEFAULT.segment_hops, "hops in a segment"),
+        ("--segments", _DEFAULT.segments, "segments the state is carried over"),
+        ("--rate", _DEFAULT.learning_rate, "highest learning rate"),
+    ):
+        run.add_argument(option, type=type(value), default=value, help=f"{what} (default: {value})")
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     run.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
@@ -72,17 +77,23 @@ def _train(arguments: argparse.Namespace) -> int:
     import torch
 
     from ddtasnet_edge.training.allocator import keep_freed_memory
-    from ddtasnet_edge.training.trainer import BEST, Trainer
+    from ddtasnet_edge.training.snapshot import check_snapshot
+    from ddtasnet_edge.training.trainer import BEST, SNAPSHOT, Trainer, plan
 
     keep_freed_memory()
-    torch.set_num_threads(_at_least_one("threads", arguments.threads or os.cpu_count() or 1))
+    given = os.cpu_count() or 1 if arguments.threads is None else arguments.threads
+    torch.set_num_threads(_at_least_one("threads", given))
     device = _device(arguments.device)
     settings = _settings(arguments, device)
-    name, model = _model(arguments)
+    name, model, ancestor = _model(arguments)
     folder = arguments.out or Path("runs", name)
-    _claim(folder, arguments.resume)
+    # What cannot be resumed is refused before any music is made or decoded.
+    if arguments.resume:
+        check_snapshot(folder / SNAPSHOT, plan(model, settings))
+    else:
+        _claim(folder)
     music = _music(arguments, folder, model.config)
-    trainer = Trainer(model, settings, music, folder, device)
+    trainer = Trainer(model, settings, music, folder, device, ancestor)
     if arguments.resume:
         trainer.resume()
     console.say(_describe(name, model, music, settings, device), arguments.quiet)
@@ -90,19 +101,23 @@ def _train(arguments: argparse.Namespace) -> int:
         with console.percentage(f"training {name}", arguments.quiet) as show:
             rows = trainer.run(lambda position, loss: show(trainer.progress, position.describe(loss)))
     except KeyboardInterrupt:
-        console.say(f"stopped at step {trainer.position.step}; go on with the same command and --resume")
+        saved = f"saved at step {trainer.saved}; go on with the same command and --resume"
+        console.say("stopped before anything was saved" if trainer.saved is None else f"stopped; {saved}")
         raise
-    if not arguments.quiet:
+    if arguments.json != "-" and not arguments.quiet:
         _print_rows(f"training of {name}", rows)
-        print(f"best weights: {folder / BEST}, {max(row.mean for row in rows):.2f} dB")
-    if arguments.json:
+        if trainer.position.best > -math.inf:
+            print(f"best weights: {folder / BEST}, {trainer.position.best:.2f} dB")
+    if arguments.json is not None:
         console.write_json(arguments.json, [row.flat() for row in rows])
     return console.EXIT_OK
 
 
 def _settings(arguments: argparse.Namespace, device: torch.device) -> TrainSettings:
     minutes = arguments.hours * 60.0 if arguments.hours is not None else arguments.minutes
-    precision = {"auto": "bfloat16" if device.type == "cuda" else "float32"}.get(arguments.precision)
+    precision = arguments.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" else "float32"
     return TrainSettings(
         steps=arguments.steps,
         minutes=minutes,
@@ -111,7 +126,7 @@ def _settings(arguments: argparse.Namespace, device: torch.device) -> TrainSetti
         segments=arguments.segments,
         segment_hops=arguments.segment_hops,
         learning_rate=arguments.rate,
-        precision=precision or arguments.precision,
+        precision=precision,
     )
 
 
@@ -123,9 +138,9 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _model(arguments: argparse.Namespace) -> tuple[str, DDTasNet]:
-    """Name of the run and the model that it starts from."""
-    from ddtasnet_edge.models.checkpoint import load_checkpoint
+def _model(arguments: argparse.Namespace) -> tuple[str, DDTasNet, dict[str, Any]]:
+    """Name of the run, the model that it starts from, and the facts about the training of that model so far."""
+    from ddtasnet_edge.models.checkpoint import load_checkpoint, read_training
     from ddtasnet_edge.models.registry import create_model
 
     given = [option for option in ("preset", "config", "start_from") if getattr(arguments, option) is not None]
@@ -133,18 +148,18 @@ def _model(arguments: argparse.Namespace) -> tuple[str, DDTasNet]:
         options = " and ".join(f"--{option.replace('_', '-')}" for option in given)
         raise ConfigError(f"{options} each name a model; give one of them")
     if arguments.start_from:
-        return arguments.start_from.stem, load_checkpoint(arguments.start_from)
+        return arguments.start_from.stem, load_checkpoint(arguments.start_from), read_training(arguments.start_from)
     if arguments.config:
-        return arguments.config.stem, create_model(read_config(arguments.config), arguments.seed)
+        return arguments.config.stem, create_model(read_config(arguments.config), arguments.seed), {}
     name = arguments.preset or "small"
-    return name, create_model(preset(name), arguments.seed)
+    return name, create_model(preset(name), arguments.seed), {}
 
 
-def _claim(folder: Path, resume: bool) -> None:
+def _claim(folder: Path) -> None:
     """A run never writes over another."""
     from ddtasnet_edge.training.trainer import SNAPSHOT
 
-    if not resume and (folder / SNAPSHOT).exists():
+    if (folder / SNAPSHOT).exists():
         raise EdgeError(f"{folder} holds a run already; go on with --resume, or choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)

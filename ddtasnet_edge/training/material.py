@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddtasnet_edge import console
-from ddtasnet_edge.clips import Clip, ClipFormat, musdb_clips, musdb_tracks
+from ddtasnet_edge.audio_read import open_audio
+from ddtasnet_edge.clips import Clip, ClipFormat, musdb_clips, musdb_places
 from ddtasnet_edge.errors import AudioError, EdgeError
-from ddtasnet_edge.song_folder import read_song, song_folders
+from ddtasnet_edge.song_folder import SUFFIXES, read_song, song_folders
 from ddtasnet_edge.spec import FloatArray
 
 PCM = 32767.0
-REFERENCE_RATE = 44100
 SKIPPED_NAMES = 5
+# What a digest hears of each track: so many passages of so many samples.
+PASSAGES, PASSAGE = 16, 256
 
 # The fourteen tracks that the authors of MUSDB18 suggest to validate on.
 MUSDB_VALIDATION = frozenset(
@@ -46,10 +49,17 @@ MUSDB_VALIDATION = frozenset(
 
 @dataclass(frozen=True)
 class Track:
-    """One piece of music that can be read."""
+    """One piece of music that can be read. files: what it is read from, to know it again."""
 
     name: str
     read: Callable[[], Clip]
+    files: tuple[Path, ...] = ()
+
+    @property
+    def kept_as(self) -> str:
+        """File name of the decoded samples: another for files of another place, size or time."""
+        facts = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in self.files]
+        return f"{self.name}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +68,21 @@ class Material:
 
     names: tuple[str, ...]
     tracks: tuple[NDArray[np.int16], ...]
+    sample_rate: int
 
     @property
     def seconds(self) -> float:
-        """Length of all tracks together at 44.1 kHz."""
-        return float(sum(track.shape[-1] for track in self.tracks)) / REFERENCE_RATE
+        """Length of all tracks together."""
+        return float(sum(track.shape[-1] for track in self.tracks)) / self.sample_rate
 
     def digest(self) -> str:
-        """Hash of the names and lengths: two runs on equal digests see the same music."""
-        facts = [[name, *track.shape] for name, track in zip(self.names, self.tracks, strict=True)]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        """Hash of the names, the lengths and passages of every track: another for other music."""
+        digest = hashlib.sha256()
+        for name, track in zip(self.names, self.tracks, strict=True):
+            digest.update(json.dumps([name, *track.shape]).encode())
+            for start in np.linspace(0, max(track.shape[-1] - PASSAGE, 0), PASSAGES).astype(int):
+                digest.update(np.ascontiguousarray(track[..., start : start + PASSAGE]).data)
+        return digest.hexdigest()
 
     def read(self, track: int, source: int, start: int, length: int) -> FloatArray:
         """Samples [channels, length] of one stem from `start`; zeros beyond its end."""
@@ -79,16 +94,33 @@ class Material:
 
 def song_tracks(folder: Path, split: str, form: ClipFormat) -> list[Track]:
     """The songs of a split. Raises AudioError when there are none."""
-    return [Track(path.name, partial(read_song, path, form)) for path in song_folders(folder, split)]
+    return [
+        Track(path.name, partial(read_song, path, form), _files_of(path, SUFFIXES))
+        for path in song_folders(folder, split)
+    ]
 
 
 def musdb_split(root: Path, form: ClipFormat) -> tuple[list[Track], list[Track]]:
-    """Training and validation tracks of MUSDB18: the usual fourteen, or every tenth where those are not there."""
-    names = musdb_tracks(root, "train")
-    held = [name for name in names if name in MUSDB_VALIDATION] or list(names[::10])
+    """Training and validation tracks of MUSDB18: the usual fourteen, or every tenth where those are not there.
 
-    tracks = [Track(name, partial(_read_musdb, root, form, name)) for name in names]
+    Raises AudioError when there are not enough for both.
+    """
+    places = musdb_places(root, "train")
+    if len(places) < 2:
+        raise AudioError(f"{root} has {len(places)} training track, expected at least 2: one is held back to validate")
+    held = set(places) & MUSDB_VALIDATION
+    if not held or len(held) == len(places):
+        held = set(list(places)[::10])
+    tracks = [
+        Track(name, partial(_read_musdb, root, form, name), _files_of(place, (".wav",)))
+        for name, place in places.items()
+    ]
     return [track for track in tracks if track.name not in held], [track for track in tracks if track.name in held]
+
+
+def _files_of(place: Path, suffixes: Sequence[str]) -> tuple[Path, ...]:
+    """A file, or the audio files in a folder."""
+    return (place,) if place.is_file() else tuple(sorted(path for path in place.iterdir() if path.suffix in suffixes))
 
 
 def _read_musdb(root: Path, form: ClipFormat, name: str) -> Clip:
@@ -98,16 +130,20 @@ def _read_musdb(root: Path, form: ClipFormat, name: str) -> Clip:
 def gather(tracks: Sequence[Track], folder: Path, form: ClipFormat, quiet: bool = False) -> Material:
     """Decode every track once to `folder`; one that cannot be read is named, counted and left out.
 
-    Raises AudioError when none can be read.
+    Tracks of another sample rate or in mono are converted, which is said. Raises AudioError when none can be read.
     """
     folder = folder / f"{form.sample_rate}-{form.channels}-{'-'.join(form.sources)}"
     names, arrays, skipped = [], [], []
+    converted: Counter[str] = Counter()
     for track in console.progress(tracks, len(tracks), "decoding music", quiet):
-        path = folder / f"{track.name}.npy"
         try:
-            if not path.is_file():
-                _write(path, _stems_of(track, form))
-            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            path = folder / track.kept_as
+            samples = _kept(path)
+            if samples is None:
+                _write(path, _stems_of(track))
+                samples = np.load(path, mmap_mode="r", allow_pickle=False)
+                converted.update({note for file in track.files for note in _conversions(file, form)})
+            arrays.append(samples)
             names.append(track.name)
         except AudioError as error:
             console.say(f"skipped {track.name}: {error}")
@@ -116,19 +152,28 @@ def gather(tracks: Sequence[Track], folder: Path, form: ClipFormat, quiet: bool 
         raise AudioError(f"none of {len(tracks)} tracks can be read; see the lines above")
     if skipped:
         console.say(f"skipped {len(skipped)} of {len(tracks)} tracks: {', '.join(skipped[:SKIPPED_NAMES])}")
-    return Material(tuple(names), tuple(arrays))
+    for note, count in converted.items():
+        console.say(f"{count} of {len(tracks)} tracks: {note}")
+    return Material(tuple(names), tuple(arrays), form.sample_rate)
 
 
-def _stems_of(track: Track, form: ClipFormat) -> FloatArray:
-    clip = track.read()
-    if clip.stems is None or clip.stems.shape[0] != len(form.sources) or clip.stems.shape[1] != form.channels:
-        found = "no stems" if clip.stems is None else f"stems of shape {list(clip.stems.shape[:2])}"
-        raise AudioError(f"{found}, expected {len(form.sources)} sources in {form.channels} channels")
-    if clip.sample_rate != form.sample_rate:
-        raise AudioError(f"{clip.sample_rate} Hz, the model expects {form.sample_rate} Hz; resample it")
-    if not np.isfinite(clip.stems).all():
-        raise AudioError("the samples hold NaN or infinity; export the track again")
-    return clip.stems
+def _kept(path: Path) -> NDArray[np.int16] | None:
+    """The samples decoded before; None when there are none, or what is left of them is damaged."""
+    try:
+        samples: NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return samples
+
+
+def _conversions(path: Path, form: ClipFormat) -> tuple[str, ...]:
+    return open_audio(path, form.sample_rate, form.channels).notes
+
+
+def _stems_of(track: Track) -> FloatArray:
+    stems = track.read().stems
+    assert stems is not None, "read_song and musdb_clips were asked for stems"
+    return stems
 
 
 def _write(path: Path, stems: FloatArray) -> None:
@@ -141,4 +186,4 @@ def _write(path: Path, stems: FloatArray) -> None:
             temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise EdgeError(f"cannot write {path}: {reason}; free space or choose another --out") from error
+        raise EdgeError(f"cannot write {path}: {reason}; free space or choose another place") from error

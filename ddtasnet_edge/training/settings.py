@@ -39,10 +39,11 @@ class TrainSettings:
     steps: int | None = None
     minutes: float | None = None
     seed: int = 0
-    batch: int = 16
-    segments: int = 4
-    segment_hops: int = 128
-    learning_rate: float = 3e-3
+    batch: int = 8
+    segments: int = 8
+    segment_hops: int = 64
+    learning_rate: float = 3e-3  # of biases and narrow matrices
+    full_rate_inputs: int = 32  # a matrix with n times as many inputs learns at an n-th of the rate
     warmup: int = 100  # steps
     final_rate: float = 0.02  # of learning_rate, where the cosine ends
     max_norm: float = 0.1  # of the gradient; several times what is usual

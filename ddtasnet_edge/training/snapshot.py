@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.training.averaging import AveragedModel
 from ddtasnet_edge.training.history import Row
 
-FORMAT = 1
+FORMAT = 2  # goes up with that of checkpoints
 METADATA = "ddtasnet_edge_training"
 
 
@@ -96,23 +98,42 @@ def load_snapshot(path: Path, learner: Learner, identity: dict[str, Any]) -> tup
 
     Raises CheckpointError when the file is missing or damaged, or belongs to a run with another identity.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no run to resume: {path} is missing; start without --resume")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {})[METADATA])
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    check_snapshot(path, identity)
+    with _opened(path) as file:
+        values = json.loads(file.metadata()[METADATA])
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         position = Position(**values["position"])
         position.rows = [Row.from_dict(row) for row in values["position"]["rows"]]
-        known = values["identity"]
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); start again in another --out") from error
-    _check_identity(path, known, identity)
-    for name, tensor in learner.tensors().items():
-        with torch.no_grad():
-            tensor.copy_(found[name])
+        for name, tensor in learner.tensors().items():
+            if found[name].shape != tensor.shape:
+                raise ValueError(f"{name} has shape {list(found[name].shape)}, expected {list(tensor.shape)}")
+            with torch.no_grad():
+                tensor.copy_(found[name])
     prefix = "stream."
     return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}, position
+
+
+def check_snapshot(path: Path, identity: dict[str, Any]) -> None:
+    """Raise CheckpointError unless there is a snapshot of a run with this identity, or with this part of it."""
+    if not path.is_file():
+        raise CheckpointError(f"no run to resume: {path} is missing; start without --resume")
+    with _opened(path) as file:
+        values = json.loads((file.metadata() or {})[METADATA])
+        if values["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {values['format']}, this version reads format {FORMAT}; start in another --out"
+            )
+        known = {part: values["identity"][part] for part in identity}
+    _check_identity(path, known, identity)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); start again in another --out") from error
 
 
 def _check_identity(path: Path, known: dict[str, Any], given: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ddtasnet_edge.training.history import Row, write_history
 from ddtasnet_edge.training.interrupts import noted_interrupts
 from ddtasnet_edge.training.loss import separation_loss
 from ddtasnet_edge.training.material import Material
+from ddtasnet_edge.training.optimizer import make_optimizer
 from ddtasnet_edge.training.settings import TrainSettings
 from ddtasnet_edge.training.snapshot import Learner, Position, load_snapshot, save_snapshot
 from ddtasnet_edge.training.validation import validate
@@ -47,25 +48,35 @@ class Trainer:
     """One run in one folder; `run` leaves best.safetensors, last.safetensors, the log and a snapshot there."""
 
     def __init__(
-        self, model: DDTasNet, settings: TrainSettings, music: Music, folder: Path, device: torch.device
+        self,
+        model: DDTasNet,
+        settings: TrainSettings,
+        music: Music,
+        folder: Path,
+        device: torch.device,
+        ancestor: Mapping[str, Any] | None = None,
     ) -> None:
+        """ancestor: the facts that came with the weights of `model`, when they have been trained before."""
         self.model, self.settings, self.music, self.folder, self.device = model, settings, music, folder, device
+        self.ancestor = dict(ancestor or {})
         model.to(device).train()
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-        self.learner = Learner(model, AveragedModel(model, settings.average), optimizer)
+        self.learner = Learner(model, AveragedModel(model, settings.average), make_optimizer(model, settings))
         self.position = Position()
         self.stream: State = {}
+        #: Step of the snapshot in the folder, None when there is none.
+        self.saved: int | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share with this one."""
         music = {"train": self.music.train.digest(), "validation": self.music.validation.digest()}
-        return {"model": self.model.config.to_dict(), "settings": self.settings.to_dict(), "music": music}
+        return {**plan(self.model, self.settings), "music": music}
 
     def resume(self) -> None:
         """Go on from the snapshot in the folder. Raises CheckpointError when it is missing or of another run."""
         stream, self.position = load_snapshot(self.folder / SNAPSHOT, self.learner, self.identity)
         self.stream = _plain({name: value.to(self.device) for name, value in stream.items()})
+        self.saved = self.position.step
 
     def run(self, watch: Watch) -> list[Row]:
         """Train to the end of the settings' steps or minutes. `watch` is called with every step's loss.
@@ -73,6 +84,18 @@ class Trainer:
         Raises TrainingError when the loss is not finite or memory runs out, KeyboardInterrupt when asked to stop
         (after a snapshot), CheckpointError when the disk is full.
         """
+        try:
+            return self._run(watch)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            settings = self.settings
+            raise TrainingError(
+                f"no memory for a batch of {settings.batch} x {settings.segment_hops} hops; "
+                "give a smaller --batch, or shorter segments with --segment-hops"
+            ) from error
+
+    def _run(self, watch: Watch) -> list[Row]:
         with noted_interrupts() as stop, made_ahead(self._make_batch, self._next_batch()) as batches:
             saved = time.monotonic()
             while self.progress < 1.0:
@@ -87,15 +110,16 @@ class Trainer:
                         raise KeyboardInterrupt
                     if self.progress >= 1.0:
                         break
-        if self.position.steps_summed:
-            self._validate()
-        self.save()
-        self._save_weights(LAST)
+            if self.position.steps_summed:
+                self._validate()
+            self.save()
+            self._save_weights(LAST)
         return self.position.rows
 
     def save(self) -> None:
         """Write the snapshot."""
         save_snapshot(self.folder / SNAPSHOT, self.learner, self.stream, self.position, self.identity)
+        self.saved = self.position.step
 
     @property
     def progress(self) -> float:
@@ -131,16 +155,8 @@ class Trainer:
         started = time.monotonic()
         position, settings = self.position, self.settings
         for group in self.learner.optimizer.param_groups:
-            group["lr"] = settings.rate_at(position.step, position.seconds)
-        try:
-            loss, norm, self.stream = self._descend(hops, stems)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise TrainingError(
-                f"no memory for a batch of {settings.batch} x {settings.segment_hops} hops; "
-                "give a smaller --batch, or shorter segments with --segment-hops"
-            ) from error
+            group["lr"] = settings.rate_at(position.step, position.seconds) * group["share"]
+        loss, norm, self.stream = self._descend(hops, stems)
         position.step += 1
         self.learner.average.update(self.model, position.step)
         position.loss_sum += loss
@@ -160,11 +176,13 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_norm))
         value = float(loss.detach())
-        # Before the weights change: what is on disk, and what is in memory, is still the last good model.
+        # Before the weights change: what is in memory is still the last good model.
         if not (math.isfinite(value) and math.isfinite(norm)):
+            self.save()
+            self._save_weights(LAST)
             raise TrainingError(
-                f"loss {value} with gradient norm {norm} at step {self.position.step}: the run diverged; "
-                f"the last good weights are in {self.folder}; start again with a smaller --rate"
+                f"loss {value} with gradient norm {norm} at step {self.position.step}: the run diverged; the weights "
+                f"before that step are {self.folder / LAST}; start again with a smaller --rate and another --out"
             )
         self.learner.optimizer.step()
         return value, norm, _plain(stream)
@@ -183,7 +201,7 @@ class Trainer:
             step=position.step,
             minutes=position.seconds / 60.0,
             audio_hours=position.step * audio / 3600.0,
-            learning_rate=self.learner.optimizer.param_groups[0]["lr"],
+            learning_rate=settings.rate_at(position.step, position.seconds),
             loss=position.loss_sum / max(position.steps_summed, 1),
             gradient_norm=position.norm_sum / max(position.steps_summed, 1),
             audio_per_second=position.steps_summed * audio / spent,
@@ -203,22 +221,34 @@ class Trainer:
         write_history(self.folder, position.rows, facts)
 
     def _save_weights(self, name: str) -> None:
-        """The averaged weights, with what they were trained on."""
-        row, music = self.position.rows[-1], self.music
+        """The averaged weights, with what they were trained on, now and before."""
+        music, rows = self.music, self.position.rows
         facts = {
-            "data": music.note,
+            "data": self._heard(),
             "tracks": len(music.train.names),
             "minutes_of_music": round(music.train.seconds / 60.0, 1),
             "settings": self.settings.to_dict(),
-            "step": row.step,
-            "validation_usdr_db": {source: round(value, 3) for source, value in row.usdr.items()},
+            "step": self.position.step,
+            "validation_usdr_db": {name: round(value, 3) for name, value in rows[-1].usdr.items()} if rows else {},
         }
+        if self.ancestor:
+            facts["started_from"] = self.ancestor
         save_checkpoint(self.learner.average.model, self.folder / name, training=facts)
+
+    def _heard(self) -> str:
+        """Origin and licence of all the music that the weights have heard, each named once."""
+        notes = "; ".join([str(self.ancestor.get("data", "")), self.music.note]).split("; ")
+        return "; ".join(dict.fromkeys(filter(None, notes)))
 
     def _spend(self, seconds: float, *, waited: bool = False) -> None:
         self.position.seconds += seconds
         if waited:
             self.position.waited += seconds
+
+
+def plan(model: DDTasNet, settings: TrainSettings) -> dict[str, Any]:
+    """What a resumed run must share with this one, the music apart."""
+    return {"model": model.config.to_dict(), "settings": settings.to_dict()}
 
 
 def _plain(state: State) -> State:
@@ -233,5 +263,6 @@ def _plain(state: State) -> State:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # PyTorch has a type for this on CUDA alone; on a CPU it is a RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+    # PyTorch has a type for this on CUDA alone; on a CPU it is a RuntimeError, with other words on each system.
+    words = ("can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(each in str(error) for each in words)
