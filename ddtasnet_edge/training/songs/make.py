@@ -1,7 +1,7 @@
-"""Songs with known stems, made from seeds: composed, rendered, sung, mixed, and kept as 16-bit FLAC (folder.py).
+"""Songs with known stems, made from seeds: composed, rendered, sung, mixed, and kept as 16-bit FLAC.
 
-The same seed and length give the same samples
-as long as FluidSynth, the sound font, espeak-ng, pyworld and numpy stay the same.
+The same seed and length give the same samples as long as FluidSynth, the sound font, espeak-ng, pyworld and numpy
+stay the same.
 """
 
 from __future__ import annotations
