@@ -29,23 +29,24 @@ def compile(
     """Compile a model and verify the result; what `ddtasnet-export` does for one target.
 
     model: a preset ("tiny", "small", "base", "large"), a checkpoint (.safetensors, .pt) or a configuration
-    (.json). calibration: folder of songs for a calibrated recipe; musdb: MUSDB18 root to verify on, its test set,
-    with tracks (names, None for all) and excerpt (seconds, None for whole tracks); songs: a folder of ddtasnet-songs
-    to verify on instead. Returns the path of the bundle.
+    (.json). calibration: folder of songs for a calibrated recipe; musdb: MUSDB18 root to verify on, its test set;
+    songs: a folder of ddtasnet-songs to verify on instead; tracks: names, None for all; excerpt: seconds from the
+    centre of each track, None for whole tracks. Returns the path of the bundle.
     Raises GateError when parity misses a threshold (the bundle stays, marked failed) and other EdgeErrors on bad
     input.
     """
     require(("torch", "safetensors"), "compiling", "export")
-    from ddtasnet_edge.compiler import Compiler, Music
+    from ddtasnet_edge.compiler import Compiler
+    from ddtasnet_edge.music import MusicChoice
 
-    music = Music(
+    verification = MusicChoice(
         musdb=None if musdb is None else Path(musdb),
+        songs=None if songs is None else Path(songs),
         tracks=tracks,
         excerpt=excerpt,
-        calibration=None if calibration is None else Path(calibration),
-        songs=None if songs is None else Path(songs),
     )
-    bundle, report = Compiler(model, music).compile(target, recipe, Path(out), force=force)
+    compiler = Compiler(model, verification, None if calibration is None else Path(calibration))
+    bundle, report = compiler.compile(target, recipe, Path(out), force=force)
     if not report.passed:
         raise GateError(f"{bundle.path} missed its parity thresholds: {'; '.join(report.failures)}")
     return bundle.path

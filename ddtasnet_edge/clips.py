@@ -76,13 +76,18 @@ def default_clip(form: ClipFormat = AS_RECORDED, *, with_stems: bool = True) -> 
     """
     if with_stems:
         check_sources(form)
+    return _MusdbTrack(DEFAULT_TRACK, find_default_clip(), DEFAULT_NOTE).read(form, None, with_stems)
+
+
+def find_default_clip() -> Path:
+    """Where the default clip lies. Raises MissingDependencyError without stempeg."""
     # Importing stempeg needs an ffmpeg program on the path; its data needs none.
     package = importlib.util.find_spec("stempeg")
     folders = [] if package is None else package.submodule_search_locations or []
     for folder in folders:
         path = Path(folder, "data", DEFAULT_TRACK + STEM_SUFFIX)
         if path.is_file():
-            return _MusdbTrack(DEFAULT_TRACK, path, DEFAULT_NOTE).read(form, None, with_stems)
+            return path
     raise MissingDependencyError("the default clip comes with stempeg: pip install 'ddtasnet-edge[eval]'")
 
 

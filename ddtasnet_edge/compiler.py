@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
@@ -28,22 +28,14 @@ from ddtasnet_edge.bundle import (
     with_evidence,
     write_manifest,
 )
-from ddtasnet_edge.clips import (
-    DEFAULT_NOTE,
-    MUSDB_NOTE,
-    Clip,
-    ClipFormat,
-    default_clip,
-    hash_clips,
-    musdb_clips,
-)
-from ddtasnet_edge.config import MUSDB_SOURCES
+from ddtasnet_edge.clips import Clip, hash_clips
 from ddtasnet_edge.dependencies import installed_versions
 from ddtasnet_edge.errors import ExportError
 from ddtasnet_edge.export import exporter_for
 from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products
 from ddtasnet_edge.export.layers import Layers
 from ddtasnet_edge.models.source import find_model
+from ddtasnet_edge.music import Music, MusicChoice, find_music, has_stems
 from ddtasnet_edge.quantize import Recipe, quantizer_for, recipe_named
 from ddtasnet_edge.quantize.calibration import Feeds, calibration_clips
 from ddtasnet_edge.runtimes import open_session
@@ -51,7 +43,6 @@ from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare, run_clip
 from ddtasnet_edge.runtimes.thresholds import thresholds_for
 from ddtasnet_edge.runtimes.torch_session import TorchSession
 from ddtasnet_edge.session import Session
-from ddtasnet_edge.song_folder import SONG_NOTE, song_clips
 
 TOOLS = (
     "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert",
@@ -70,56 +61,18 @@ def _unheard(stage: str) -> None:
     """Where stages go when nobody listens."""
 
 
-@dataclass(frozen=True)
-class Music:
-    """Which music a model is verified and calibrated on; by default the real clip that needs no download.
-
-    musdb: root of MUSDB18 to verify on, with subset, tracks (None: all) and excerpt (seconds, None: whole tracks).
-    songs: a folder of ddtasnet-songs to verify on instead, its split `subset`.
-    calibration: a folder of songs or a MUSDB18 root.
-    """
-
-    musdb: Path | None = None
-    subset: str = "test"
-    tracks: Sequence[str] | None = None
-    excerpt: float | None = None
-    calibration: Path | None = None
-    songs: Path | None = None
-
-    def verification_clips(self, form: ClipFormat) -> Iterator[Clip]:
-        """The clips of the parity gate, one in memory at a time. Raises at once when there are none.
-
-        A model with stems that MUSDB18 lacks gets clips without stems and is judged by SNR alone.
-        """
-        with_stems = self.has_stems(form)
-        if self.songs is not None:
-            return song_clips(self.songs, self.subset, form, with_stems=with_stems)
-        if self.musdb is None:
-            return iter([default_clip(form, with_stems=with_stems)])
-        return musdb_clips(
-            self.musdb, form, subset=self.subset, tracks=self.tracks, excerpt=self.excerpt, with_stems=with_stems
-        )
-
-    @staticmethod
-    def has_stems(form: ClipFormat) -> bool:
-        """Whether the true stems of a model's sources are known."""
-        return set(form.sources) <= set(MUSDB_SOURCES)
-
-    @property
-    def note(self) -> str:
-        """Where the verification clips come from and under which licence."""
-        if self.songs is not None:
-            return SONG_NOTE
-        return DEFAULT_NOTE if self.musdb is None else MUSDB_NOTE
-
-
 class Compiler:
     """One model, compiled for any number of targets and recipes; the reference runs once for all of them."""
 
-    def __init__(self, model: str | Path, music: Music | None = None) -> None:
-        """model: preset, checkpoint or configuration file. Raises ConfigError or CheckpointError."""
+    def __init__(
+        self, model: str | Path, verification: MusicChoice | None = None, calibration: Path | None = None
+    ) -> None:
+        """model: preset, checkpoint or configuration file; verification: the music of the parity gate; calibration:
+        a folder of songs or a MUSDB18 root. Without either, the default clip. Raises ConfigError or CheckpointError.
+        """
         self.source = find_model(model)
-        self._music = music or Music()
+        self._verification = verification or MusicChoice()
+        self._calibration_folder = calibration
         self._layers = Layers(self.source.model)
 
     def place(self, target: str, recipe: str, out: Path, *, force: bool = False) -> Path:
@@ -157,7 +110,7 @@ class Compiler:
         """Music that cannot be read is refused before any work is done or any folder made."""
         if recipe.needs_calibration:
             _ = self._calibration
-        self._music.verification_clips(self.source.model.config)
+        _ = self._music
 
     def _build(self, folder: Path, target: str, recipe: Recipe) -> Manifest:
         exporter, spec = exporter_for(target), self.source.model.spec()
@@ -206,7 +159,7 @@ class Compiler:
     def _verify(self, bundle: Bundle) -> tuple[Bundle, ParityReport]:
         with open_session(bundle) as session:
             # Without true stems there is no SDR: such a model is judged by SNR, as random weights are.
-            weights = bundle.manifest.weights if self._music.has_stems(bundle.manifest.spec) else "random"
+            weights = bundle.manifest.weights if has_stems(bundle.manifest.spec) else "random"
             thresholds = thresholds_for(bundle.manifest.target, bundle.manifest.recipe, weights, session.runtime)
             music, again = tee(self._clips_and_references())
             clips, references = (clip for clip, _ in music), (trace for _, trace in again)
@@ -232,8 +185,14 @@ class Compiler:
         }
 
     @cached_property
+    def _music(self) -> Music:
+        """The music of the parity gate. A model with stems that it lacks gets clips without any."""
+        config = self.source.model.config
+        return find_music(config, self._verification, with_stems=has_stems(config))
+
+    @cached_property
     def _calibration(self) -> list[Clip]:
-        return calibration_clips(self.source.model.config, self._music.calibration)
+        return calibration_clips(self.source.model.config, self._calibration_folder)
 
     @cached_property
     def _spool(self) -> tempfile.TemporaryDirectory[str]:
@@ -241,7 +200,8 @@ class Compiler:
 
     def _clips_and_references(self) -> Iterator[tuple[Clip, Trace]]:
         """Each clip with what the reference makes of it; traces wait on disk for the next bundle."""
-        for index, clip in enumerate(self._music.verification_clips(self.source.model.config)):
+        for index, read in enumerate(self._music.tracks.values()):
+            clip = read()
             path = Path(self._spool.name, f"{index}.npz")
             if not path.exists():
                 with TorchSession.from_model(self.source.model) as session:

@@ -7,7 +7,6 @@ There is no mixture file: it is the sum of the stems.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +32,6 @@ def song_folders(folder: Path, split: str) -> list[Path]:
             f"no songs in {home}; make some: ddtasnet-songs --out {folder} --split {split} --count 20 --seconds 16"
         )
     return found
-
-
-def song_clips(folder: Path, split: str, form: ClipFormat = AS_RECORDED, *, with_stems: bool = True) -> Iterator[Clip]:
-    """The songs of a split by name, one in memory at a time. Raises AudioError at once when there are none."""
-    return (read_song(path, form, with_stems=with_stems) for path in song_folders(folder, split))
 
 
 def read_song(path: Path, form: ClipFormat = AS_RECORDED, *, with_stems: bool = True) -> Clip:

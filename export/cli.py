@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from ddtasnet_edge import console
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.music import MusicChoice
+from ddtasnet_edge.music_options import add_music_options, music_choice
 
 if TYPE_CHECKING:
     from ddtasnet_edge.bundle import Bundle
@@ -54,37 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     precision.add_argument("--recipe", default="float32", metavar="NAME", help="quantization recipe (float32)")
     parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
     parser.add_argument("--force", action="store_true", help="replace bundles that are there already")
-    music = parser.add_argument_group("music")
-    where = music.add_mutually_exclusive_group()
-    where.add_argument("--musdb", type=Path, metavar="ROOT", help="verify on MUSDB18 instead of the default clip")
-    where.add_argument("--songs", type=Path, metavar="DIR", help="verify on the test songs of ddtasnet-songs instead")
-    music.add_argument("--subset", default="test", metavar="NAME", help="of --musdb: train or test (test)")
-    music.add_argument("--tracks", nargs="+", metavar="NAME", help="only these tracks of --musdb")
-    music.add_argument("--excerpt", type=float, metavar="SECONDS", help="only the middle of each track")
-    music.add_argument("--calibration", type=Path, metavar="DIR", help="folder of songs, or MUSDB18 root")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="music to calibrate on: folder of songs, or MUSDB18 root (default: the real excerpt)",
+    )
+    add_music_options(parser, "verify on", split="--subset")
     return parser
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    if arguments.musdb is None and (arguments.tracks or arguments.excerpt is not None or arguments.subset != "test"):
-        raise ConfigError("--tracks, --excerpt and --subset choose from MUSDB18; name its folder with --musdb")
+    verification = _verification(arguments)
     require(EXPORT_PACKAGES, "exporting", "export")
-    from ddtasnet_edge.compiler import STAGES, Compiler, Music
+    from ddtasnet_edge.compiler import STAGES, Compiler
     from ddtasnet_edge.quantize import recipe_named
 
     recipe = "static_wi8_ai8" if arguments.int8 else arguments.recipe
     if arguments.calibration is not None and not recipe_named(recipe).needs_calibration:
         raise ConfigError(f"--calibration has no use for recipe {recipe}; add --int8 or leave it out")
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
-    music = Music(
-        musdb=arguments.musdb,
-        subset=arguments.subset,
-        tracks=arguments.tracks,
-        excerpt=arguments.excerpt,
-        calibration=arguments.calibration,
-        songs=arguments.songs,
-    )
-    compiler = Compiler(arguments.model, music)
+    compiler = Compiler(arguments.model, verification, arguments.calibration)
     for target in targets:
         compiler.place(target, recipe, arguments.out, force=arguments.force)
     console.say(compiler.source.describe(), arguments.quiet)
@@ -94,6 +86,16 @@ def _export(arguments: argparse.Namespace) -> int:
             results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force, begin=begin))
     _report(arguments, results)
     return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
+
+
+def _verification(arguments: argparse.Namespace) -> MusicChoice:
+    """The music of the parity gate. Raises ConfigError for options that choose from a folder when none is given."""
+    choice = music_choice(arguments)
+    if choice.musdb is None and choice.songs is None and choice != MusicChoice():
+        raise ConfigError(
+            "--tracks, --excerpt and --subset choose from a set of tracks; name its folder with --musdb or --songs"
+        )
+    return choice
 
 
 def _report(arguments: argparse.Namespace, results: Sequence[tuple[Bundle, ParityReport]]) -> None:

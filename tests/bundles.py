@@ -11,8 +11,9 @@ import soundfile
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.clips import DEFAULT_TRACK, default_clip
-from ddtasnet_edge.compiler import Compiler, Music
+from ddtasnet_edge.compiler import Compiler
 from ddtasnet_edge.config import MUSDB_SOURCES
+from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.spec import FloatArray
 
@@ -32,8 +33,8 @@ INT8 = [(target, recipe) for target, recipe in EVERY if recipe != "float32"]
 class Workshop:
     """A model and its bundles, by target and recipe."""
 
-    def __init__(self, model: str | Path, music: Music, out: Path) -> None:
-        self.compiler = Compiler(model, music)
+    def __init__(self, model: str | Path, music: MusicChoice, calibration: Path, out: Path) -> None:
+        self.compiler = Compiler(model, music, calibration)
         self.out = out
         self._compiled = cache(self._compile)
 
@@ -50,20 +51,26 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
-def music(tmp_path_factory: pytest.TempPathFactory) -> Music:
-    """A MUSDB18-HQ folder with 2.5 s of the default clip, and another 2 s of its mix to calibrate on.
+def music(tmp_path_factory: pytest.TempPathFactory) -> MusicChoice:
+    """A MUSDB18-HQ folder with 2.5 s of the default clip.
 
     The same music as by default, only less of it; every threshold stays as it is.
     """
-    folder, clip = tmp_path_factory.mktemp("music"), default_clip()
+    root, clip = tmp_path_factory.mktemp("musdb"), default_clip()
     assert clip.stems is not None
-    track = folder / "musdb" / "test" / DEFAULT_TRACK
-    for part in (track, folder / "songs"):
-        part.mkdir(parents=True)
+    track = root / "test" / DEFAULT_TRACK
+    track.mkdir(parents=True)
     for name, samples in zip(("mixture", *MUSDB_SOURCES), (clip.mix, *clip.stems), strict=True):
         write_wav(track / f"{name}.wav", samples[:, RATE : RATE * 7 // 2])
-    write_wav(folder / "songs" / "song.wav", clip.mix[:, 4 * RATE :])
-    return Music(musdb=folder / "musdb", calibration=folder / "songs")
+    return MusicChoice(musdb=root)
+
+
+@pytest.fixture(scope="session")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with another 2 s of that clip's mix, to calibrate on."""
+    folder = tmp_path_factory.mktemp("calibration")
+    write_wav(folder / "song.wav", default_clip(with_stems=False).mix[:, 4 * RATE :])
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -73,9 +80,9 @@ def song() -> FloatArray:
 
 
 @pytest.fixture(scope="session")
-def tiny(music: Music, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def tiny(music: MusicChoice, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """The `tiny` preset."""
-    return Workshop("tiny", music, tmp_path_factory.mktemp("tiny"))
+    return Workshop("tiny", music, calibration, tmp_path_factory.mktemp("tiny"))
 
 
 def write_wav(path: Path, samples: FloatArray) -> None:

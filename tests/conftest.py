@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import settings
 
-from tests.bundles import music, song, tiny  # noqa: F401 - fixtures
+from tests.bundles import calibration, music, song, tiny  # noqa: F401 - fixtures
 
 # No deadline: a loaded machine must not fail a test.
 settings.register_profile("default", deadline=None)

@@ -21,12 +21,13 @@ from ddtasnet_edge import compiler
 from ddtasnet_edge.bundle import MANIFEST, read_bundle, record_files
 from ddtasnet_edge.cli import main as run_main
 from ddtasnet_edge.config import DDTasNetConfig
-from ddtasnet_edge.errors import BundleError, EdgeError, GateError, MissingDependencyError
+from ddtasnet_edge.errors import BundleError, ConfigError, EdgeError, GateError, MissingDependencyError
 from ddtasnet_edge.export import EXPORTERS
 from ddtasnet_edge.runtimes import RUNTIMES, open_session
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from ddtasnet_edge.spec import FloatArray
 from tests.bundles import EVERY, FLOAT, RATE, Workshop, write_wav
+from tests.evaluation import write_songs
 
 Each = tuple[str, str]
 
@@ -98,6 +99,16 @@ class TestUse:
         assert bundle.manifest.status == "failed"
         assert len(bundle.manifest.evidence["parity"]["failures"]) == 4
         open_session(bundle).close()
+
+    def test_the_music_to_verify_on(self, few: Path, tmp_path: Path) -> None:
+        """Folders as strings, as a program has them."""
+        songs, place = str(write_songs(tmp_path / "songs")), tmp_path / "build"
+        path = de.compile(few, target="torch", out=place, songs=songs, tracks=["song-1"], excerpt=0.5)
+        clips = read_bundle(path).manifest.evidence["parity"]["clips"]
+        assert [(clip["clip"], clip["seconds"]) for clip in clips] == [("song-1", 0.5)]
+        with pytest.raises(ConfigError, match="both --musdb and --songs are given"):
+            de.compile(few, target="torch", out=tmp_path / "other", songs=songs, musdb="anything")
+        assert not (tmp_path / "other").exists()
 
     def test_without_torch_compile_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ddtasnet_edge.dependencies.find_spec", lambda name: None if name == "torch" else name)

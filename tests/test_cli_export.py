@@ -17,14 +17,15 @@ import torch
 from ddtasnet_edge import cli as run_cli
 from ddtasnet_edge import compiler
 from ddtasnet_edge.bundle import MANIFEST, read_bundle
-from ddtasnet_edge.compiler import Music
 from ddtasnet_edge.config import DDTasNetConfig
 from ddtasnet_edge.export import torch_exporter
 from ddtasnet_edge.export.cli import main
 from ddtasnet_edge.models.checkpoint import save_checkpoint
 from ddtasnet_edge.models.registry import create_model
+from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from tests.bundles import RATE, write_wav
+from tests.evaluation import write_songs
 
 CONFIG = DDTasNetConfig(units=16, bases=16)
 COMMAND = Path(sys.executable).with_name("ddtasnet-export")
@@ -40,7 +41,7 @@ def few(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def export(
-    few: Path, music: Music, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few: Path, music: MusicChoice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Export that model for target torch on short music; other arguments come last and so win."""
 
@@ -56,7 +57,7 @@ Export = Callable[..., tuple[int, str, str]]
 
 
 class TestSuccess:
-    def test_all_targets_as_a_command(self, music: Music, tmp_path: Path) -> None:
+    def test_all_targets_as_a_command(self, music: MusicChoice, tmp_path: Path) -> None:
         assert music.musdb is not None
         done = subprocess.run(
             [COMMAND, "--target", "all", "--model", "tiny", "--musdb", music.musdb, "--out", "out"],
@@ -76,8 +77,8 @@ class TestSuccess:
             assert read_bundle(tmp_path / path).manifest.status == "verified"
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(Path(path).name for path in paths)
 
-    def test_int8_means_the_calibrated_recipe(self, export: Export, music: Music, tmp_path: Path) -> None:
-        code, out, _ = export("--target", "onnx", "--int8", "--calibration", music.calibration)
+    def test_int8_means_the_calibrated_recipe(self, export: Export, calibration: Path, tmp_path: Path) -> None:
+        code, out, _ = export("--target", "onnx", "--int8", "--calibration", calibration)
         assert code == 0
         bundle = read_bundle(tmp_path / "out" / "few-onnx-static_wi8_ai8.edge")
         assert out.splitlines()[-1] == str(bundle.path)
@@ -109,6 +110,15 @@ class TestSuccess:
         assert code == 0
         evidence = read_bundle(tmp_path / "out" / "few-torch-float32.edge").manifest.evidence
         assert [clip["seconds"] for clip in evidence["parity"]["clips"]] == [0.5]
+
+    def test_tracks_excerpt_and_subset_of_songs(self, few: Path, tmp_path: Path) -> None:
+        write_songs(tmp_path / "songs")
+        (tmp_path / "songs" / "test").rename(tmp_path / "songs" / "mine")
+        options = ["--songs", tmp_path / "songs", "--subset", "mine", "--tracks", "song-1", "--excerpt", 0.5, "--quiet"]
+        given = ["--target", "torch", "--model", few, "--out", tmp_path / "out", *options]
+        assert main([str(argument) for argument in given]) == 0
+        evidence = read_bundle(tmp_path / "out" / "few-torch-float32.edge").manifest.evidence
+        assert [(clip["clip"], clip["seconds"]) for clip in evidence["parity"]["clips"]] == [("song-1", 0.5)]
 
     def test_help_has_examples(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as done:
@@ -177,6 +187,7 @@ class TestBadInput:
             (["--musdb", "gone"], "no folder gone"),
             (["--subset", "tests"], "unknown subset 'tests': expected one of train, test; did you mean 'test'?"),
             (["--tracks", "Falcon"], "did you mean 'The Easton Ellises - Falcon 69'?"),
+            (["--songs", "gone"], "both --musdb and --songs are given, expected one of them; leave one out"),
             (["--excerpt", "0"], "excerpt is 0.0 s"),
             (["--excerpt", "-1"], "excerpt is -1.0 s"),
             (["--excerpt", "nan"], "excerpt is nan s"),
@@ -257,9 +268,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "arguments", [["--tracks", "a"], ["--excerpt", "3"], ["--excerpt", "0"], ["--subset", "train"]], ids=" ".join
     )
-    def test_options_of_musdb_need_musdb(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_options_of_a_folder_need_a_folder(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--target", "torch", "--model", "tiny", *arguments]) == 2
-        assert "name its folder with --musdb" in capsys.readouterr().err
+        assert "name its folder with --musdb or --songs" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

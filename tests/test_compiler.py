@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ddtasnet_edge import clips
 from ddtasnet_edge import compiler as compiling
 from ddtasnet_edge.bundle import MANIFEST, read_bundle
-from ddtasnet_edge.compiler import Compiler, Music
-from ddtasnet_edge.config import DDTasNetConfig
+from ddtasnet_edge.compiler import Compiler
+from ddtasnet_edge.config import MUSDB_SOURCES, DDTasNetConfig
 from ddtasnet_edge.errors import (
     AudioError,
     CheckpointError,
@@ -25,9 +26,12 @@ from ddtasnet_edge.errors import (
 from ddtasnet_edge.export import onnx_exporter, torch_exporter
 from ddtasnet_edge.models.checkpoint import save_checkpoint
 from ddtasnet_edge.models.registry import create_model
+from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.runtimes import open_session
 from ddtasnet_edge.runtimes.thresholds import Thresholds
+from ddtasnet_edge.song_folder import SONG_NOTE
 from tests.bundles import Workshop
+from tests.evaluation import write_songs
 
 OTHER_MODELS: dict[str, dict[str, Any]] = {
     "hop 256": {"hop_length": 256},
@@ -51,7 +55,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
 
 
 @pytest.fixture
-def few(tmp_path: Path, music: Music) -> Compiler:
+def few(tmp_path: Path, music: MusicChoice) -> Compiler:
     """A compiler for that model."""
     return Compiler(write_config(tmp_path), music)
 
@@ -59,7 +63,7 @@ def few(tmp_path: Path, music: Music) -> Compiler:
 class TestOtherModels:
     @pytest.mark.parametrize("target", ["onnx", "tflite"])
     @pytest.mark.parametrize("name", OTHER_MODELS)
-    def test_they_pass_parity(self, name: str, target: str, tmp_path: Path, music: Music) -> None:
+    def test_they_pass_parity(self, name: str, target: str, tmp_path: Path, music: MusicChoice) -> None:
         config = few_units(**OTHER_MODELS[name])
         compiler = Compiler(write_config(tmp_path, **OTHER_MODELS[name]), music)
         bundle, report = compiler.compile(target, "float32", tmp_path / "out")
@@ -72,7 +76,7 @@ class TestOtherModels:
             stems = session.step(np.zeros((config.channels, config.hop_length), np.float32))
             assert stems.shape == (len(config.sources), config.channels, config.hop_length)
 
-    def test_trained_int8_with_unknown_sources_is_judged_by_snr(self, tmp_path: Path, music: Music) -> None:
+    def test_trained_int8_with_unknown_sources_is_judged_by_snr(self, tmp_path: Path, music: MusicChoice) -> None:
         """There is no true stem to measure SDR with, and a gate that demands nothing is none."""
         save_checkpoint(create_model(few_units(sources=("voice", "rest"))), tmp_path / "mine.safetensors")
         compiler = Compiler(tmp_path / "mine.safetensors", music)
@@ -80,6 +84,16 @@ class TestOtherModels:
         assert bundle.manifest.weights == "trained"
         assert report.thresholds == Thresholds(snr_db=15.0)
         assert report.passed
+
+    @pytest.mark.parametrize("sources", [("vocals", "drums"), ("voice", "rest")], ids=["known", "unknown"])
+    def test_songs_serve_models_of_any_sources(self, sources: tuple[str, ...], tmp_path: Path) -> None:
+        choice = MusicChoice(songs=write_songs(tmp_path), tracks=["song-1"], excerpt=0.5)
+        compiler = Compiler(write_config(tmp_path, sources=sources), choice)
+        bundle, report = compiler.compile("torch", "float32", tmp_path)
+        assert report.passed
+        assert [(clip.clip, clip.seconds) for clip in report.clips] == [("song-1", 0.5)]
+        assert [stem.source for stem in report.clips[0].stems] == [name for name in sources if name in MUSDB_SOURCES]
+        assert bundle.manifest.licence["parity"] == SONG_NOTE
 
 
 class TestManifest:
@@ -106,7 +120,7 @@ class TestManifest:
         assert bundle.manifest.weights == "random"
         assert bundle.manifest.licence["weights"] == "random weights: no training data"
 
-    def test_a_checkpoint_counts_as_trained(self, tmp_path: Path, music: Music) -> None:
+    def test_a_checkpoint_counts_as_trained(self, tmp_path: Path, music: MusicChoice) -> None:
         save_checkpoint(create_model(few_units(), seed=3), tmp_path / "mine.safetensors")
         bundle, report = Compiler(tmp_path / "mine.safetensors", music).compile("torch", "float32", tmp_path)
         assert report.passed
@@ -235,18 +249,27 @@ class TestRefusals:
             Compiler(model)
 
     @pytest.mark.parametrize(
-        ("music", "recipe", "message"),
+        ("given", "recipe", "message"),
         [
-            (Music(musdb=Path("nowhere")), "float32", "no folder nowhere"),
-            (Music(calibration=Path("nowhere")), "static_wi8_ai8", "cannot read folder nowhere"),
+            ({"verification": MusicChoice(musdb=Path("nowhere"))}, "float32", "no folder nowhere"),
+            ({"verification": MusicChoice(songs=Path("nowhere"))}, "float32", "no songs in nowhere"),
+            ({"calibration": Path("nowhere")}, "static_wi8_ai8", "cannot read folder nowhere"),
         ],
     )
     def test_music_that_is_not_there_is_refused_before_any_work(
-        self, music: Music, recipe: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, given: dict[str, Any], recipe: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(onnx_exporter, "export_graph", None)
         with pytest.raises(AudioError, match=message):
-            Compiler(write_config(tmp_path), music).compile("onnx", recipe, tmp_path / "out")
+            Compiler(write_config(tmp_path), **given).compile("onnx", recipe, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_so_is_the_default_clip(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch_exporter, "export_graph", None)
+        monkeypatch.setattr(clips.importlib.util, "find_spec", lambda _: None)
+        with pytest.raises(MissingDependencyError, match="the default clip comes with stempeg"):
+            Compiler(write_config(tmp_path)).compile("torch", "float32", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     def test_a_missing_converter_says_what_to_install(
         self, few: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,12 +14,11 @@ import pytest
 import scipy.signal
 import torch
 
-from ddtasnet_edge.clips import AS_RECORDED, DEFAULT_TRACK, Clip, MusdbFormat
+from ddtasnet_edge.clips import Clip, MusdbFormat
 from ddtasnet_edge.config import MUSDB_SOURCES
-from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError, StreamError
+from ddtasnet_edge.errors import AudioError, EdgeError, StreamError
 from ddtasnet_edge.evaluation import museval_v4
 from ddtasnet_edge.evaluation.evaluate import evaluate, evaluate_clip, first_minute
-from ddtasnet_edge.evaluation.material import Choice, Material, find_material
 from ddtasnet_edge.evaluation.museval_v4 import METRICS, bss_eval, median_over_frames, write_track
 from ddtasnet_edge.evaluation.oracle import ideal_ratio_mask
 from ddtasnet_edge.evaluation.report import EvalReport
@@ -27,6 +26,7 @@ from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, mea
 from ddtasnet_edge.evaluation.separator import Separator, open_separator
 from ddtasnet_edge.metrics import chunk_sdr, snr, usdr
 from ddtasnet_edge.models.source import find_model
+from ddtasnet_edge.music import Music, MusicChoice, find_music
 from ddtasnet_edge.spec import FloatArray
 from tests.bundles import Workshop
 from tests.evaluation import (
@@ -37,7 +37,6 @@ from tests.evaluation import (
     quarters,
     spec,
     write_config,
-    write_song,
     write_songs,
 )
 
@@ -224,71 +223,6 @@ class TestSeparator:
             separator.separate(make_clip(0.5).mix)
 
 
-class TestMaterial:
-    def test_songs_are_read_by_name_and_the_mix_is_the_sum_of_all_stems(self, tmp_path: Path) -> None:
-        found = find_material(replace(LITTLE, sources=("vocals", "drums")), Choice(songs=write_songs(tmp_path)))
-        assert list(found.tracks) == ["song-0", "song-1"]
-        clip, stems = found.tracks["song-1"](), make_stems(2.0, seed=1)
-        np.testing.assert_array_equal(clip.stems, stems[[3, 0]])
-        np.testing.assert_array_equal(clip.mix, stems.sum(axis=0))
-
-    def test_songs_come_at_the_rate_and_in_the_channels_of_the_model(self, tmp_path: Path) -> None:
-        write_song(tmp_path / "test" / "mono", make_stems(1.0, channels=1))
-        clip = find_material(AS_RECORDED, Choice(songs=tmp_path)).tracks["mono"]()
-        assert clip.mix.shape == (2, 44100)
-        np.testing.assert_array_equal(clip.mix[0], clip.mix[1])
-
-    def test_an_excerpt_is_from_the_middle(self, tmp_path: Path) -> None:
-        choice = Choice(songs=write_songs(tmp_path), tracks=["song-0"], excerpt=0.5)
-        (read,) = find_material(LITTLE, choice).tracks.values()
-        expected = make_stems(2.0)[..., RATE * 3 // 4 : RATE * 5 // 4]
-        np.testing.assert_array_equal(read().stems, expected)
-        assert read().mix.shape[1] == RATE // 2
-
-    def test_musdb(self, tmp_path: Path) -> None:
-        write_song(tmp_path / "test" / "a", make_stems(1.0))
-        for path in (tmp_path / "test" / "a").glob("*.flac"):
-            path.with_suffix(".wav").write_bytes(path.read_bytes())
-        mixture = tmp_path / "test" / "a" / "mixture.wav"
-        mixture.write_bytes((tmp_path / "test" / "a" / "drums.wav").read_bytes())
-        clip = find_material(LITTLE, Choice(musdb=tmp_path, excerpt=0.5)).tracks["a"]()
-        assert clip.stems.shape == (4, 2, RATE // 2)
-
-    def test_nothing_given_is_the_real_excerpt(self) -> None:
-        assert list(find_material(AS_RECORDED, Choice()).tracks) == [DEFAULT_TRACK]
-
-    @pytest.mark.parametrize(
-        ("choice", "message"),
-        [
-            (Choice(songs=Path("nowhere")), "no songs in nowhere/test; make some: ddtasnet-songs --out nowhere"),
-            (Choice(musdb=Path("nowhere")), "no folder nowhere/test"),
-            (Choice(tracks=["Falcon"]), "no track 'Falcon' among 1 in the default clip"),
-        ],
-    )
-    def test_nothing_found(self, choice: Choice, message: str) -> None:
-        with pytest.raises(AudioError, match=message):
-            find_material(AS_RECORDED, choice)
-
-    @pytest.mark.parametrize(
-        ("form", "choice", "message"),
-        [
-            (LITTLE, Choice(Path("a"), Path("b")), "both --musdb and --songs"),
-            (LITTLE, Choice(excerpt=0.0), "excerpt is 0.0 s"),
-            (replace(LITTLE, sources=("drums", "piano")), Choice(), "the model separates 'piano', the music has drums"),
-        ],
-    )
-    def test_impossible_choices(self, form: MusdbFormat, choice: Choice, message: str) -> None:
-        with pytest.raises(ConfigError, match=message):
-            find_material(form, choice)
-
-    def test_stems_of_unequal_length(self, tmp_path: Path) -> None:
-        song = write_song(tmp_path / "test" / "a", make_stems(1.0))
-        (song / "bass.flac").write_bytes((write_song(tmp_path / "b", make_stems(0.5)) / "bass.flac").read_bytes())
-        read = find_material(LITTLE, Choice(songs=tmp_path)).tracks["a"]
-        with pytest.raises(AudioError, match=r"'bass': 4000.*expected one length"):
-            read()
-
-
 class TestEvaluate:
     def test_every_figure_of_one_clip(self) -> None:
         clip = make_clip()
@@ -342,31 +276,29 @@ class TestEvaluate:
     def test_a_corrupt_track_is_named_and_the_rest_evaluated(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        material = find_material(LITTLE, Choice(songs=write_songs(tmp_path, 3, 0.5)))
+        music = find_music(LITTLE, MusicChoice(songs=write_songs(tmp_path, 3, 0.5)))
         damage(tmp_path / "test" / "song-1")
-        report = evaluate(fake_separator(), material, quiet=True)
+        report = evaluate(fake_separator(), music, quiet=True)
         assert [track.track for track in report.tracks] == ["song-0", "song-2"]
         (skipped,) = report.skipped
         assert skipped.startswith("'song-1': ")
         assert f"skipped {skipped}\n" in capsys.readouterr().err
         assert "cannot be read: 1" in report.caption()
         # The drift check goes on from the tracks that can be read.
-        mix, stems = first_minute(fake_separator(), material)
+        mix, stems = first_minute(fake_separator(), music)
         assert mix.shape == (2, RATE)
         assert stems.shape == (4, 2, RATE)
 
     def test_all_tracks_corrupt(self, tmp_path: Path) -> None:
-        material = find_material(LITTLE, Choice(songs=write_songs(tmp_path, 2, 0.5)))
+        music = find_music(LITTLE, MusicChoice(songs=write_songs(tmp_path, 2, 0.5)))
         for song in (tmp_path / "test").iterdir():
             damage(song)
         with pytest.raises(AudioError, match="none of 2 tracks could be read; the first: 'song-0'"):
-            evaluate(fake_separator(), material, quiet=True)
+            evaluate(fake_separator(), music, quiet=True)
 
     def test_hashes_tell_clips_apart(self) -> None:
-        material = Material(
-            "noise", "test", {str(seed): lambda seed=seed: make_clip(0.5, seed=seed) for seed in (1, 2)}
-        )
-        first, second = evaluate(fake_separator(), material, quiet=True).tracks
+        music = Music("noise", "test", {str(seed): lambda seed=seed: make_clip(0.5, seed=seed) for seed in (1, 2)})
+        first, second = evaluate(fake_separator(), music, quiet=True).tracks
         assert first.sha256 != second.sha256
 
 

@@ -20,9 +20,9 @@ from ddtasnet_edge.evaluation.drift import (
     measure_drift,
 )
 from ddtasnet_edge.evaluation.evaluate import first_minute
-from ddtasnet_edge.evaluation.material import Choice, find_material
 from ddtasnet_edge.evaluation.separator import open_separator
 from ddtasnet_edge.files import json_safe
+from ddtasnet_edge.music import MusicChoice, find_music
 from ddtasnet_edge.spec import FloatArray, StreamSpec
 from tests.evaluation import RATE, fake_separator, make_stems, quarters, spec, write_config, write_songs
 
@@ -152,7 +152,7 @@ def test_the_table_has_a_row_per_slot_and_a_column_per_minute() -> None:
 
 def test_a_real_model_is_stable(tmp_path) -> None:
     separator = open_separator(write_config(tmp_path))
-    music = find_material(separator.spec, Choice(songs=write_songs(tmp_path)))
+    music = find_music(separator.spec, MusicChoice(songs=write_songs(tmp_path)))
     mix, stems = first_minute(separator, music)
     assert mix.shape == (2, 4 * RATE)  # both songs, as there is no minute of music
     report = measure_drift(separator.runner, mix, stems, 3, quiet=True)

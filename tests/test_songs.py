@@ -19,7 +19,7 @@ import soundfile
 
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError, ConfigError, EdgeError, MissingDependencyError
-from ddtasnet_edge.song_folder import read_song, song_clips
+from ddtasnet_edge.song_folder import read_song, song_folders
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.training.songs import cli, make
 from ddtasnet_edge.training.songs.composition import Composition
@@ -101,7 +101,7 @@ def test_a_song_is_a_folder_of_stems_and_facts(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_reading_gives_the_very_samples_and_their_sum(tmp_path: Path) -> None:
     make_songs(tmp_path, "test", 1, 1.0)
-    (clip,) = song_clips(tmp_path, "test")
+    clip = read_song(tmp_path / "test" / "test-00000")
     composition = make.compose(song_seed("test", 0), 1.0)
     assert clip.stems is not None
     assert np.array_equal(clip.stems, fake_stems(composition, 1.0))
@@ -169,7 +169,7 @@ def test_a_damaged_stem_is_named(tmp_path: Path) -> None:
 
 def test_no_songs_is_said_with_the_command_that_makes_some(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"no songs in .*train; make some: ddtasnet-songs --out"):
-        song_clips(tmp_path, "train")
+        song_folders(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_real_song_sounds_and_is_the_same_from_the_same_seed_in_any_number_of_
     two = make_songs(tmp_path / "two", "train", 2, 4.0, jobs=2)
     assert one.made == two.made == 2
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    for clip in song_clips(tmp_path / "one", "train"):
+    for clip in map(read_song, song_folders(tmp_path / "one", "train")):
         assert clip.stems is not None
         assert clip.stems.shape == (4, 2, 4 * 44100)
         assert np.isfinite(clip.stems).all()

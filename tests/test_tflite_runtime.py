@@ -13,7 +13,7 @@ import pytest
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.clips import musdb_clips
-from ddtasnet_edge.compiler import Music
+from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.runtimes.parity import run_clip
 from ddtasnet_edge.runtimes.thresholds import read_thresholds
 from ddtasnet_edge.runtimes.torch_session import TorchSession
@@ -34,7 +34,7 @@ def bundles(tiny: Workshop) -> dict[str, Bundle]:
 
 @pytest.fixture(scope="module")
 def result(
-    bundles: dict[str, Bundle], tiny: Workshop, music: Music, tmp_path_factory: pytest.TempPathFactory
+    bundles: dict[str, Bundle], tiny: Workshop, music: MusicChoice, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What the other interpreter says about all three."""
     assert music.musdb is not None

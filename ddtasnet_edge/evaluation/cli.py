@@ -11,7 +11,6 @@ from ddtasnet_edge import console, files
 from ddtasnet_edge.errors import GateError
 from ddtasnet_edge.evaluation.drift import check_minutes, drift_caption, drift_table, measure_drift
 from ddtasnet_edge.evaluation.evaluate import evaluate, first_minute
-from ddtasnet_edge.evaluation.material import Choice, find_material
 from ddtasnet_edge.evaluation.plot import check_plot, plot_report
 from ddtasnet_edge.evaluation.report import (
     MUSEVAL_METRICS,
@@ -22,6 +21,8 @@ from ddtasnet_edge.evaluation.report import (
     track_table,
 )
 from ddtasnet_edge.evaluation.separator import open_separator
+from ddtasnet_edge.music import find_music
+from ddtasnet_edge.music_options import add_music_options, music_choice
 
 EXAMPLES = """\
   ddtasnet-eval small                                                   # on the real excerpt
@@ -38,12 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = console.parser("ddtasnet-eval", "Measure how well a model or a bundle separates.", EXAMPLES)
     parser.add_argument("source", metavar="SOURCE", help="bundle folder, preset, checkpoint or .json configuration")
-    music = parser.add_argument_group("music (default: the real excerpt of MUSDB18 that stempeg brings)")
-    music.add_argument("--musdb", type=Path, metavar="ROOT", help="MUSDB18 or MUSDB18-HQ")
-    music.add_argument("--songs", type=Path, metavar="DIR", help="songs of ddtasnet-songs: DIR/SPLIT/NAME/STEM.flac")
-    music.add_argument("--split", default="test", metavar="NAME", help="folder of --musdb or --songs (%(default)s)")
-    music.add_argument("--tracks", nargs="+", metavar="NAME", help="only these tracks")
-    music.add_argument("--excerpt", type=float, metavar="SECONDS", help="only the middle of each track")
+    add_music_options(parser, "evaluate on")
     figures = parser.add_argument_group("figures")
     figures.add_argument("--museval", action="store_true", help="also SDR, SIR, SAR and ISR of BSS Eval v4; slow")
     figures.add_argument("--museval-json", type=Path, metavar="DIR", help="its frames as DIR/SPLIT/TRACK.json")
@@ -61,19 +57,19 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             files.require_folder(Path(path))
     if arguments.drift is not None:
         check_minutes(arguments.drift)
+    choice = music_choice(arguments)
     separator = open_separator(arguments.source)
-    choice = Choice(arguments.musdb, arguments.songs, arguments.split, arguments.tracks, arguments.excerpt)
-    material = find_material(separator.spec, choice)
+    music = find_music(separator.spec, choice)
     console.say(separator.source, arguments.quiet)
     report = evaluate(
         separator,
-        material,
+        music,
         museval=arguments.museval,
         museval_json=arguments.museval_json,
         quiet=arguments.quiet,
     )
     if arguments.drift is not None:
-        mix, stems = first_minute(separator, material)
+        mix, stems = first_minute(separator, music)
         found = measure_drift(separator.runner, mix, stems, arguments.drift, arguments.quiet)
         report = replace(report, drift=found)
     _show(report, arguments)

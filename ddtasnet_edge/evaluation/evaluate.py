@@ -13,11 +13,11 @@ from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.evaluation import museval_v4, oracle
 from ddtasnet_edge.evaluation.drift import MINUTE
-from ddtasnet_edge.evaluation.material import Material
 from ddtasnet_edge.evaluation.report import EvalReport
 from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, score
 from ddtasnet_edge.evaluation.separator import Separator
 from ddtasnet_edge.metrics import Decibels
+from ddtasnet_edge.music import Music
 from ddtasnet_edge.spec import FloatArray
 
 Frames = dict[str, Decibels]
@@ -25,7 +25,7 @@ Frames = dict[str, Decibels]
 
 def evaluate(
     separator: Separator,
-    material: Material,
+    music: Music,
     *,
     museval: bool = False,
     museval_json: Path | None = None,
@@ -41,7 +41,7 @@ def evaluate(
     if museval:
         museval_v4.require_museval()
     results, skipped = [], []
-    for clip in console.progress(read_tracks(material), len(material.tracks), "evaluating", quiet):
+    for clip in console.progress(read_tracks(music), len(music.tracks), "evaluating", quiet):
         if isinstance(clip, str):
             skipped.append(clip)
             console.say(f"skipped {clip}")
@@ -49,15 +49,15 @@ def evaluate(
         result, frames = evaluate_clip(separator, clip, museval)
         results.append(result)
         if museval_json is not None and frames is not None:
-            museval_v4.write_track(museval_json / material.split, clip.name, separator.spec.sources, frames)
+            museval_v4.write_track(museval_json / music.split, clip.name, separator.spec.sources, frames)
     if not results:
-        raise AudioError(f"none of {len(material.tracks)} tracks could be read; the first: {skipped[0]}")
+        raise AudioError(f"none of {len(music.tracks)} tracks could be read; the first: {skipped[0]}")
     return EvalReport(
         name=separator.name,
         weights=separator.weights,
         source=separator.source,
-        music=material.note,
-        split=material.split,
+        music=music.note,
+        split=music.split,
         museval=museval,
         ceiling=oracle.DESCRIPTION,
         tracks=tuple(results),
@@ -65,20 +65,20 @@ def evaluate(
     )
 
 
-def read_tracks(material: Material) -> Iterator[Clip | str]:
+def read_tracks(music: Music) -> Iterator[Clip | str]:
     """Each track, or a sentence that says which could not be read and why."""
-    for name, read in material.tracks.items():
+    for name, read in music.tracks.items():
         try:
             yield read()
         except AudioError as error:
             yield f"'{name}': {error}"
 
 
-def first_minute(separator: Separator, material: Material) -> tuple[FloatArray, FloatArray]:
+def first_minute(separator: Separator, music: Music) -> tuple[FloatArray, FloatArray]:
     """At least a minute of the music that can be read, or all: mix [channels, n], stems [sources, channels, n]."""
     wanted = MINUTE * separator.spec.sample_rate
     mixes, stems = [], []
-    for clip in read_tracks(material):
+    for clip in read_tracks(music):
         if isinstance(clip, str) or clip.stems is None:
             continue
         mixes.append(clip.mix)
