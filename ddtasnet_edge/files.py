@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -41,6 +40,12 @@ def require_absent(target: Path, *, replace: bool) -> None:
         raise EdgeError(f"{target} exists already; choose another --out or replace it with --force")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it. Raises EdgeError when that cannot be done."""
+    with _writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def require_folder(target: Path) -> None:
     """Raise EdgeError unless the folder that a file is to be written into is there."""
     if not target.parent.is_dir():
@@ -54,16 +59,24 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically. Raises EdgeError when the place cannot be written."""
-    with _writable(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def writing_file(target: Path) -> Iterator[Path]:
+    """A file name beside `target`, of the same suffix, that takes its place when the block ends without an error.
+
+    On an error or Ctrl-C it is removed and `target` is as it was. Raises EdgeError when the place cannot be written.
+    """
+    with (
+        _writable(target),
+        tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder,
+    ):
+        temporary = Path(folder, target.name)
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(target)
 
 
 def json_safe(value: Any) -> Any:

@@ -5,6 +5,9 @@ All sums are float64, whatever the dtype of the signals.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,3 +104,9 @@ def _decibels(signal: float, error: float) -> float:
     if error == 0.0:
         return float("inf")
     return 10.0 * float(np.log10(signal / error)) if signal > 0.0 else float("-inf")
+
+
+def known_mean(values: Sequence[float]) -> float:
+    """Mean of those that are not NaN; NaN without any."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

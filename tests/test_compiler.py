@@ -215,7 +215,7 @@ class TestInterruptions:
 
     def test_an_unwritable_place(self, few: Compiler, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
-        with pytest.raises(EdgeError, match=r"cannot write .*file.few-torch-float32.edge: .*choose another --out"):
+        with pytest.raises(EdgeError, match=r"cannot write .*file.few-torch-float32.edge: .*choose another place"):
             few.compile("torch", "float32", tmp_path / "file")
 
 

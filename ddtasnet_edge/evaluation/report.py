@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ddtasnet_edge.evaluation.drift import DriftReport
-from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, known_mean, over_stems, over_tracks
+from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, over_stems, over_tracks
 from ddtasnet_edge.files import json_safe
+from ddtasnet_edge.metrics import known_mean
 
 ESTIMATES = ("floor", "model", "ceiling")
 OWN_METRICS = {"uSDR": "usdr", "cSDR": "csdr"}

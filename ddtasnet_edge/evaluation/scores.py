@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from statistics import fmean, median
 
 from ddtasnet_edge.evaluation.museval_v4 import median_over_frames
-from ddtasnet_edge.metrics import Decibels, csdr, usdr
+from ddtasnet_edge.metrics import Decibels, csdr, known_mean, usdr
 from ddtasnet_edge.spec import FloatArray
 
 
@@ -88,12 +88,6 @@ def over_tracks(results: Sequence[Scores]) -> Scores:
 def over_stems(results: Sequence[Scores]) -> Scores:
     """The mean of every figure, NaN left out."""
     return Scores(**{name: known_mean(_column(results, name)) for name in METRICS})
-
-
-def known_mean(values: Sequence[float]) -> float:
-    """Mean of those that are not NaN; NaN without any."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def known_median(values: Sequence[float]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddtasnet_edge import files
 from ddtasnet_edge.config import DDTasNetConfig, config_from_dict, nearest, read_config
-from ddtasnet_edge.errors import CheckpointError, ConfigError, MissingDependencyError
+from ddtasnet_edge.errors import CheckpointError, ConfigError, EdgeError, MissingDependencyError
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 
@@ -43,12 +43,11 @@ def save_checkpoint(
     facts = {"format": FORMAT, "config": model.config.to_dict(), "training": dict(training or {})}
     metadata = {METADATA: json.dumps(facts)}
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
+        with files.writing_file(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-    except (OSError, _safetensors().SafetensorError) as error:
+    except EdgeError as error:
+        raise CheckpointError(str(error)) from error
+    except _safetensors().SafetensorError as error:
         raise CheckpointError(
             f"cannot write {path}: {_first_line(error)}; free space or choose another place"
         ) from error

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddtasnet_edge import console
+from ddtasnet_edge import console, files
 from ddtasnet_edge.clips import MUSDB_NOTE
 from ddtasnet_edge.config import DDTasNetConfig, preset, read_config
 from ddtasnet_edge.dependencies import require
@@ -161,10 +161,7 @@ def _claim(folder: Path) -> None:
 
     if (folder / SNAPSHOT).exists():
         raise EdgeError(f"{folder} holds a run already; go on with --resume, or choose another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EdgeError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+    files.make_folder(folder)
 
 
 def _music(arguments: argparse.Namespace, folder: Path, config: DDTasNetConfig) -> Music:

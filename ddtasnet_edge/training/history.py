@@ -6,12 +6,12 @@ import csv
 import dataclasses
 import io
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ddtasnet_edge import files
+from ddtasnet_edge.metrics import known_mean
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class Row:
     @property
     def mean(self) -> float:
         """Mean uSDR in dB over the sources that are heard; NaN when none is."""
-        heard = [value for value in self.usdr.values() if not math.isnan(value)]
-        return sum(heard) / len(heard) if heard else math.nan
+        return known_mean(list(self.usdr.values()))
 
     def flat(self) -> dict[str, float]:
         """Columns of the table."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ddtasnet_edge import console
+from ddtasnet_edge import console, files
 from ddtasnet_edge.audio_read import open_audio
 from ddtasnet_edge.clips import Clip, ClipFormat, musdb_clips, musdb_places
-from ddtasnet_edge.errors import AudioError, EdgeError
+from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.song_folder import SUFFIXES, read_song, song_folders
 from ddtasnet_edge.spec import FloatArray
 
@@ -177,13 +176,6 @@ def _stems_of(track: Track) -> FloatArray:
 
 
 def _write(path: Path, stems: FloatArray) -> None:
-    """Whole or not there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".decoding.", dir=path.parent) as folder:
-            temporary = Path(folder) / "stems.npy"
-            np.save(temporary, np.rint(np.clip(stems, -1.0, 1.0) * PCM).astype(np.int16), allow_pickle=False)
-            temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise EdgeError(f"cannot write {path}: {reason}; free space or choose another place") from error
+    files.make_folder(path.parent)
+    with files.writing_file(path) as temporary:
+        np.save(temporary, np.rint(np.clip(stems, -1.0, 1.0) * PCM).astype(np.int16), allow_pickle=False)

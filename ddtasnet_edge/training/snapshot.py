@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ddtasnet_edge.errors import CheckpointError
+from ddtasnet_edge import files
+from ddtasnet_edge.errors import CheckpointError, EdgeError
 from ddtasnet_edge.models.block import State
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.training.averaging import AveragedModel
@@ -82,15 +82,10 @@ def save_snapshot(path: Path, learner: Learner, stream: State, position: Positio
         METADATA: json.dumps({"format": FORMAT, "identity": identity, "position": dataclasses.asdict(position)})
     }
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
+        with files.writing_file(path) as temporary:
             safetensors.torch.save_file(plain, temporary, metadata=metadata)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot write {path}: {error}; the last good one is kept: free space, then go on with --resume"
-        ) from error
+    except (EdgeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{error}; the last good snapshot is kept, go on with --resume") from error
 
 
 def load_snapshot(path: Path, learner: Learner, identity: dict[str, Any]) -> tuple[State, Position]:
