@@ -104,6 +104,15 @@ def test_a_corrupt_song_costs_only_itself(model: str, songs: Path, capsys: pytes
     assert "none of 2 tracks could be read" in refused([model, "--songs", str(songs)], capsys)
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_missing_folder_is_refused_before_any_work(
+    option: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "missing" / "report.png"
+    assert cli.main([model, option, str(path)]) == 2
+    assert f"cannot write {path}: there is no folder {path.parent}; make it first" in capsys.readouterr().err
+
+
 def test_drift_passes_and_is_in_the_report(
     model: str, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

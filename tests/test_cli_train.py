@@ -74,6 +74,23 @@ def test_a_run_is_never_written_over(
     assert (tmp_path / "run" / SNAPSHOT).read_bytes() == before
 
 
+def test_json_on_stdout_is_json_alone(
+    songs: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(config), "--songs", str(songs), "--out", str(tmp_path / "run"), "--steps", "2", *QUICK]
+    assert cli.main([*arguments, "--json", "-"]) == 0
+    assert [row["step"] for row in json.loads(capsys.readouterr().out)] == [1, 2]
+
+
+def test_what_cannot_be_resumed_is_refused_before_any_work(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = tmp_path / "rum"
+    arguments = ["--config", str(config), "--out", str(mistyped), "--steps", "1", "--resume", *QUICK]
+    assert f"no run to resume: {mistyped / SNAPSHOT} is missing" in refused(arguments, capsys)
+    assert not mistyped.exists()
+
+
 def test_starting_from_a_checkpoint(songs: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.safetensors"
     save_checkpoint(create_model(small_config(), 7), first)
@@ -92,7 +109,7 @@ def test_starting_from_a_checkpoint(songs: Path, tmp_path: Path) -> None:
         (["--start-from", "missing.safetensors", "--steps", "1"], "no checkpoint file at missing.safetensors"),
         (["--steps", "0"], "steps is 0: expected at least 1"),
         (["--minutes", "-1"], "minutes is -1.0: expected more than 0"),
-        (["--steps", "1", "--threads", "-1"], "threads is -1: expected at least 1"),
+        (["--steps", "1", "--threads", "0"], "threads is 0: expected at least 1"),
         (["--steps", "1", "--songs", "nowhere"], "no songs in nowhere/train; make some: ddtasnet-songs"),
         (["--steps", "1", "--musdb", "nowhere"], "no folder nowhere/train; a MUSDB18 root holds"),
         (["--steps", "1", "--resume"], "no run to resume"),
