@@ -242,7 +242,9 @@ def test_a_real_song_sounds_and_is_the_same_from_the_same_seed_in_any_number_of_
 
 @needs_tools
 def test_after_ctrl_c_only_whole_songs_are_there(tmp_path: Path) -> None:
-    start = "import sys; from ddtasnet_edge.training.songs.cli import main; sys.exit(main())"
+    # A shell that runs this in the background has its children ignore Ctrl-C, which Python would inherit.
+    attend = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start = attend + "import sys; from ddtasnet_edge.training.songs.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "--out", str(tmp_path), "--split", "train"]
     with subprocess.Popen(
         [*command, "--count", "50", "--seconds", "4", "--jobs", "2"], stderr=subprocess.PIPE, start_new_session=True
