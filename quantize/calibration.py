@@ -17,8 +17,9 @@ from ddtasnet_edge.spec import MIX, FloatArray, slot_tensor_names
 SEED = 0
 # From a folder: so many songs, so many seconds of each. Half a minute of music is about 2700 hops of 512.
 SONGS, SECONDS = 8, 4.0
-# Of the default clip: the song as it is, and this many remixes of its stems at other levels.
-REMIXES = 1
+# Of the default clip: the song as it is, and this many remixes of its stems at other levels. With one, a stem that
+# hardly sounds changed by 0.107 dB on LiteRT (20 test songs); with three no stem of any song does by 0.1 dB.
+REMIXES = 3
 REMIX_GAINS_DB = (-12.0, 6.0)
 
 
