@@ -20,7 +20,7 @@ from ddtasnet_edge.metrics import snr
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 from ddtasnet_edge.quantize import FLOAT32, INT8, QUANTIZERS, RECIPES, Recipe, quantizer_for, recipe_named
-from ddtasnet_edge.quantize.calibration import SECONDS, SONGS, Feeds, calibration_clips
+from ddtasnet_edge.quantize.calibration import REMIXES, SECONDS, SONGS, Feeds, calibration_clips
 from ddtasnet_edge.quantize.recipe import DYNAMIC_INT8
 from ddtasnet_edge.runtimes import open_session
 from ddtasnet_edge.runtimes.parity import run_clip
@@ -118,12 +118,14 @@ class TestCalibrationClips:
     def test_the_default_set_is_real_music_and_the_same_every_time(self) -> None:
         first, second = calibration_clips(AS_RECORDED), calibration_clips(AS_RECORDED)
         assert describe_calibration(first) == describe_calibration(second)
-        song, remix = first
+        song, *remixes = first
         np.testing.assert_array_equal(song.mix, default_clip().mix)
-        assert remix.mix.dtype == np.float32
-        assert remix.mix.shape == song.mix.shape
-        assert not np.allclose(remix.mix, song.mix, atol=0.01)
-        assert describe_calibration(first)["seconds"] > 12.0
+        assert len(remixes) == REMIXES
+        for index, remix in enumerate(remixes):
+            assert remix.mix.dtype == np.float32
+            assert remix.mix.shape == song.mix.shape
+            assert not any(np.allclose(remix.mix, other.mix, atol=0.01) for other in first[: index + 1])
+        assert describe_calibration(first)["seconds"] > 6.0 * (1 + REMIXES)
 
     def test_it_fits_models_of_other_channels_and_sources(self) -> None:
         form = MusdbFormat(RATE, channels=1, sources=("voice", "rest"))
