@@ -38,6 +38,7 @@ def compile(
     require(("torch", "safetensors"), "compiling", "export")
     from ddtasnet_edge.compiler import Compiler
     from ddtasnet_edge.music import MusicChoice
+    from ddtasnet_edge.quantize import recipe_named
 
     verification = MusicChoice(
         musdb=None if musdb is None else Path(musdb),
@@ -46,7 +47,7 @@ def compile(
         excerpt=excerpt,
     )
     compiler = Compiler(model, verification, None if calibration is None else Path(calibration))
-    bundle, report = compiler.compile(target, recipe, Path(out), force=force)
+    bundle, report = compiler.compile(target, recipe_named(recipe), Path(out), force=force)
     if not report.passed:
         raise GateError(f"{bundle.path} missed its parity thresholds: {'; '.join(report.failures)}")
     return bundle.path

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -36,8 +38,11 @@ from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products
 from ddtasnet_edge.export.layers import Layers
 from ddtasnet_edge.models.source import find_model
 from ddtasnet_edge.music import Music, MusicChoice, find_music, has_stems
-from ddtasnet_edge.quantize import Recipe, quantizer_for, recipe_named
-from ddtasnet_edge.quantize.calibration import Feeds, calibration_clips
+from ddtasnet_edge.quantize import Recipe, quantizer_for
+from ddtasnet_edge.quantize.calibration import calibration_clips
+from ddtasnet_edge.quantize.observe import Observation, observe
+from ddtasnet_edge.quantize.plan import layers_of, quantize_layers
+from ddtasnet_edge.quantize.precision import precision_named
 from ddtasnet_edge.runtimes import open_session
 from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare, run_clip
 from ddtasnet_edge.runtimes.thresholds import thresholds_for
@@ -45,8 +50,7 @@ from ddtasnet_edge.runtimes.torch_session import TorchSession
 from ddtasnet_edge.session import Session
 
 TOOLS = (
-    "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert",
-    "ai-edge-quantizer", "numpy",
+    "torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert", "numpy",
 )  # fmt: skip
 
 
@@ -75,55 +79,70 @@ class Compiler:
         self._calibration_folder = calibration
         self._layers = Layers(self.source.model)
 
-    def place(self, target: str, recipe: str, out: Path, *, force: bool = False) -> Path:
+    def place(self, target: str, recipe: Recipe, out: Path, *, force: bool = False) -> Path:
         """Where `compile` will put a bundle, after every check that needs no work.
 
-        Raises ConfigError for an unknown target or recipe, MissingDependencyError, EdgeError when it exists.
+        Raises ConfigError for an unknown target or a recipe that does not fit the model, MissingDependencyError,
+        EdgeError when it exists.
         """
         exporter_for(target)
-        if not recipe_named(recipe).is_float:
+        if not recipe.is_float:
             quantizer_for(target)
-        place = out / bundle_name(self.source.name, target, recipe)
+            recipe.check(layers_of(self.source.model))
+        place = out / bundle_name(self.source.name, target, recipe.name)
         files.require_absent(place, replace=force)
         return place
 
     def compile(
-        self, target: str, recipe: str, out: Path, *, force: bool = False, begin: Callable[[str], None] = _unheard
+        self,
+        target: str,
+        recipe: Recipe,
+        out: Path,
+        *,
+        force: bool = False,
+        begin: Callable[[str], None] = _unheard,
+        max_sdr_drop: float | None = None,
+        search: Mapping[str, Any] | None = None,
     ) -> tuple[Bundle, ParityReport]:
         """Write `<out>/<model>-<target>-<recipe>.edge` with its parity evidence; `begin` hears of each stage.
 
-        The folder appears whole, at the end, also when parity failed: then its status says so and the caller
-        decides. Raises ExportError and what `place` raises.
+        max_sdr_drop: allowed change of SDR in dB in place of the committed threshold; search: how the recipe was
+        found, for the manifest. The folder appears whole, at the end, also when parity failed: then its status says
+        so and the caller decides. Raises ExportError and what `place` raises.
         """
         # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
         torch.set_num_threads(1)
         place = self.place(target, recipe, out, force=force)
-        self._read_music(recipe_named(recipe))
+        self._read_music(recipe)
         with files.writing_folder(place, replace=force) as folder:
             begin(f"{place.name}: building")
-            write_manifest(folder, self._build(folder, target, recipe_named(recipe)))
+            self.build(folder, target, recipe, search)
             begin(f"{place.name}: verifying")
-            bundle, report = self._verify(read_bundle(folder))
+            bundle, report = self._verify(read_bundle(folder), max_sdr_drop)
         return replace(bundle, path=place), report
 
     def _read_music(self, recipe: Recipe) -> None:
         """Music that cannot be read is refused before any work is done or any folder made."""
         if recipe.needs_calibration:
-            _ = self._calibration
+            _ = self.calibration
         _ = self._music
 
-    def _build(self, folder: Path, target: str, recipe: Recipe) -> Manifest:
+    def build(self, folder: Path, target: str, recipe: Recipe, search: Mapping[str, Any] | None = None) -> None:
+        """Write a bundle without parity evidence into an empty folder."""
+        write_manifest(folder, self._build(folder, target, recipe, search))
+
+    def _build(self, folder: Path, target: str, recipe: Recipe, search: Mapping[str, Any] | None) -> Manifest:
         exporter, spec = exporter_for(target), self.source.model.spec()
-        exporter.export_graph(self.source.model, folder)
+        shutil.copytree(self._float_graph(target), folder, dirs_exist_ok=True)
         facts = exporter.inspect_graph(folder, self._layers)
-        check_graph(facts, spec)
-        check_products(facts, self._layers.names)
-        quantization = None
+        quantization: dict[str, Any] | None = None
         if not recipe.is_float:
             quantization = self._quantize(folder, target, recipe, facts)
             facts = exporter.inspect_graph(folder, self._layers)
             check_graph(facts, spec)
-            _check_precision(facts, len(quantization["quantized_layers"]))
+            _check_precision(facts, quantization["layers"])
+            if search is not None:
+                quantization["search"] = dict(search)
         exporter.embed_metadata(folder, {"ddtasnet_edge.spec": json.dumps(spec.to_dict())})
         return Manifest(
             target=target,
@@ -144,23 +163,43 @@ class Compiler:
             quantization=quantization,
         )
 
+    def _float_graph(self, target: str) -> Path:
+        """A folder with the checked float graph, exported when a recipe first asks for it."""
+        folder = Path(self._spool.name, target)
+        if not folder.exists():
+            exporter = exporter_for(target)
+            folder.mkdir()
+            try:
+                exporter.export_graph(self.source.model, folder)
+                facts = exporter.inspect_graph(folder, self._layers)
+                check_graph(facts, self.source.model.spec())
+                check_products(facts, self._layers.names)
+            except BaseException:
+                shutil.rmtree(folder)
+                raise
+        return folder
+
     def _quantize(self, folder: Path, target: str, recipe: Recipe, facts: GraphFacts) -> dict[str, Any]:
-        chosen = [product for product in facts.products if recipe.quantizes(product.layer)]
-        kept = [product for product in facts.products if not recipe.quantizes(product.layer)]
-        feeds = Feeds(self.source.model, self._calibration) if recipe.needs_calibration else None
-        quantizer_for(target).quantize_graph(folder, recipe, chosen, feeds)
+        quantizer = quantizer_for(target)
+        seen = self.observations if recipe.needs_calibration else {}
+        layers = quantize_layers(self.source.model, recipe, quantizer.ARITHMETIC, seen)
+        nodes = {product.layer: product.node for product in facts.products}
+        quantizer.quantize_graph(folder, {nodes[name]: layer for name, layer in layers.items()})
+        kept = {product.layer or product.node for product in facts.products} - set(layers)
         return {
             "recipe": recipe.to_dict(),
-            "quantized_layers": sorted(str(product.layer) for product in chosen),
-            "float_layers": sorted(str(product.layer or product.node) for product in kept),
-            "calibration": describe_calibration(self._calibration) if recipe.needs_calibration else None,
+            "layers": {name: layer.precision.name for name, layer in layers.items()},
+            "float_layers": sorted(kept),
+            "calibration": describe_calibration(self.calibration) if recipe.needs_calibration else None,
         }
 
-    def _verify(self, bundle: Bundle) -> tuple[Bundle, ParityReport]:
+    def _verify(self, bundle: Bundle, max_sdr_drop: float | None) -> tuple[Bundle, ParityReport]:
         with open_session(bundle) as session:
             # Without true stems there is no SDR: such a model is judged by SNR, as random weights are.
             weights = bundle.manifest.weights if has_stems(bundle.manifest.spec) else "random"
             thresholds = thresholds_for(bundle.manifest.target, bundle.manifest.recipe, weights, session.runtime)
+            if max_sdr_drop is not None:
+                thresholds = replace(thresholds, dsdr_db=max_sdr_drop)
             music, again = tee(self._clips_and_references())
             clips, references = (clip for clip, _ in music), (trace for _, trace in again)
             report = compare(session, clips, references, thresholds, TorchSession.runtime)
@@ -191,8 +230,14 @@ class Compiler:
         return find_music(config, self._verification, with_stems=has_stems(config))
 
     @cached_property
-    def _calibration(self) -> list[Clip]:
+    def calibration(self) -> list[Clip]:
+        """The music that ranges are measured on."""
         return calibration_clips(self.source.model.config, self._calibration_folder)
+
+    @cached_property
+    def observations(self) -> dict[str, Observation]:
+        """What every product of the model saw of the calibration music."""
+        return observe(self.source.model, self.calibration)
 
     @cached_property
     def _spool(self) -> tempfile.TemporaryDirectory[str]:
@@ -213,7 +258,7 @@ class Compiler:
         weights = "random weights: no training data" if self.source.weights == "random" else trained_on
         licence = {"software": "MIT", "weights": weights, "parity": self._music.note}
         if recipe.needs_calibration:
-            licence["calibration"] = f"ranges measured on: {_notes(self._calibration)}"
+            licence["calibration"] = f"ranges measured on: {_notes(self.calibration)}"
         return licence
 
 
@@ -235,10 +280,12 @@ def _describe_graph(facts: GraphFacts) -> Mapping[str, Any]:
     }
 
 
-def _check_precision(facts: GraphFacts, expected: int) -> None:
-    found = sum(product.dtype in ("int8", "uint8") for product in facts.products)
-    if found != expected:
-        raise ExportError(f"the quantized graph has {found} INT8 matrix products, the recipe chose {expected}")
+def _check_precision(facts: GraphFacts, layers: Mapping[str, str]) -> None:
+    """Raise ExportError unless the graph stores as many products with four and with eight bits as were chosen."""
+    chosen = Counter(f"int{precision_named(name).weight_bits}" for name in layers.values())
+    found = Counter(product.dtype for product in facts.products if product.dtype != "float32")
+    if found != chosen:
+        raise ExportError(f"the quantized graph stores {dict(found)} matrix products, the recipe chose {dict(chosen)}")
 
 
 def _notes(clips: Sequence[Clip]) -> str:

@@ -144,6 +144,27 @@ def stages(total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
         yield begin
 
 
+@contextmanager
+def activity(quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """What is being done right now, on stderr, for work whose stages nobody can count; none off a terminal.
+
+    Yields the function that a stage calls when it begins, with its name.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield _unheard
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with (
+        os.fdopen(os.dup(2), "w") as terminal,
+        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
+    ):
+        task = bar.add_task("starting", total=None)
+        yield lambda name: bar.update(task, description=name)
+
+
 def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = False) -> Iterator[T]:
     """Pass `items` through with a progress bar on stderr once the work takes over two seconds; none off a terminal."""
     if quiet or not sys.stderr.isatty():

@@ -26,8 +26,8 @@ def require(packages: Sequence[str], action: str, extra: str) -> None:
 def import_backend(module: str) -> ModuleType:
     """Import a module that brings a converter or a runtime, without its reports of usage over the network.
 
-    OpenVINO and NNCF send events as soon as they are imported, from processes forked off this one; both do
-    without where openvino_telemetry cannot be imported.
+    OpenVINO sends events as soon as it is imported, from processes forked off this one; it does without where
+    openvino_telemetry cannot be imported.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_module(module)

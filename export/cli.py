@@ -16,6 +16,7 @@ from ddtasnet_edge.music_options import add_music_options, music_choice
 
 if TYPE_CHECKING:
     from ddtasnet_edge.bundle import Bundle
+    from ddtasnet_edge.quantize import Recipe
     from ddtasnet_edge.runtimes.parity import ParityReport, StemParity
 
 COMPILED_TARGETS = ("onnx", "openvino", "tflite")
@@ -26,6 +27,7 @@ EXAMPLES = """\
   ddtasnet-export --target all --recipe dynamic_wi8_afp32 --model tiny
   ddtasnet-export --target onnx --model my.safetensors --musdb ~/musdb18 --tracks "AM Contra - Heart Peripheral"
   ddtasnet-export --target all --int8 --songs songs  # how much each stem changes, over all test songs
+  ddtasnet-export --target tflite --recipe auto --max-sdr-drop 0.1  # the fastest precision of every layer within 0.1 dB
   ddtasnet-export --target tflite --int8 --calibration ~/songs --out bundles --force
 """
 
@@ -39,6 +41,8 @@ SPREAD_COLUMNS = (
     "bundle", "clips", "lowest SNR", "parity", "stem", "uSDR torch", "uSDR", "mean dSDR", "from", "to", "worst clip",
 )  # fmt: skip
 SPREAD_LEGEND = "dB over all clips. uSDR: mean, against the true stems. dSDR: change, the larger of uSDR's and cSDR's."
+# dB, for --recipe auto.
+DEFAULT_BUDGET = 0.1
 EXPORT_PACKAGES = ("torch", "safetensors")
 
 
@@ -53,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="small", metavar="PRESET|FILE", help="preset, checkpoint or .json (small)")
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--int8", action="store_true", help="the calibrated INT8 recipe, static_wi8_ai8")
-    precision.add_argument("--recipe", default="float32", metavar="NAME", help="quantization recipe (float32)")
+    precision.add_argument("--int4", action="store_true", help="the INT4 recipe, dynamic_wi4b32_afp32")
+    precision.add_argument("--recipe", metavar="NAME|FILE|auto", help="recipe, or a .json file of one (float32)")
+    parser.add_argument(
+        "--max-sdr-drop", type=float, metavar="DB", help="with --recipe auto: allowed change of any stem (0.1 dB)"
+    )
     parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
     parser.add_argument("--force", action="store_true", help="replace bundles that are there already")
     parser.add_argument(
@@ -70,11 +78,14 @@ def _export(arguments: argparse.Namespace) -> int:
     verification = _verification(arguments)
     require(EXPORT_PACKAGES, "exporting", "export")
     from ddtasnet_edge.compiler import STAGES, Compiler
-    from ddtasnet_edge.quantize import recipe_named
 
-    recipe = "static_wi8_ai8" if arguments.int8 else arguments.recipe
-    if arguments.calibration is not None and not recipe_named(recipe).needs_calibration:
-        raise ConfigError(f"--calibration has no use for recipe {recipe}; add --int8 or leave it out")
+    recipe = _recipe(arguments)
+    if recipe is None:
+        return _export_auto(arguments, verification)
+    if arguments.max_sdr_drop is not None:
+        raise ConfigError("--max-sdr-drop is the budget of a search; add --recipe auto or leave it out")
+    if arguments.calibration is not None and not recipe.needs_calibration:
+        raise ConfigError(f"--calibration has no use for recipe {recipe.name}; add --int8 or leave it out")
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
     compiler = Compiler(arguments.model, verification, arguments.calibration)
     for target in targets:
@@ -86,6 +97,38 @@ def _export(arguments: argparse.Namespace) -> int:
             results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force, begin=begin))
     _report(arguments, results)
     return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
+
+
+def _export_auto(arguments: argparse.Namespace, verification: MusicChoice) -> int:
+    """Search a recipe for each target."""
+    from ddtasnet_edge.auto_recipe import NAME, AutoRecipe, check_budget
+    from ddtasnet_edge.compiler import Compiler
+    from ddtasnet_edge.quantize import Recipe
+    from ddtasnet_edge.quantize.precision import FLOAT
+
+    budget = DEFAULT_BUDGET if arguments.max_sdr_drop is None else arguments.max_sdr_drop
+    check_budget(budget)
+    compiler = Compiler(arguments.model, verification, arguments.calibration)
+    targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
+    for target in targets:
+        compiler.place(target, Recipe(NAME, FLOAT, ""), arguments.out, force=arguments.force)
+    console.say(compiler.source.describe(), arguments.quiet)
+    auto = AutoRecipe(compiler, budget, verification, arguments.out)
+    with console.activity(arguments.quiet) as begin:
+        results = [auto.compile(target, force=arguments.force, begin=begin) for target in targets]
+    _report(arguments, results)
+    return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe | None:
+    """The recipe that was asked for; None when it is to be searched."""
+    from ddtasnet_edge.quantize import FLOAT32, INT4, INT8, recipe_named
+
+    if arguments.recipe == "auto":
+        return None
+    if arguments.recipe is not None:
+        return recipe_named(arguments.recipe)
+    return INT8 if arguments.int8 else INT4 if arguments.int4 else FLOAT32
 
 
 def _verification(arguments: argparse.Namespace) -> MusicChoice:

@@ -10,7 +10,7 @@ import onnx
 import onnxscript.optimizer
 import onnxsim
 import torch
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from ddtasnet_edge.errors import ExportError
 from ddtasnet_edge.export.facts import GraphFacts, MatrixProduct, TensorFacts
@@ -23,7 +23,7 @@ FILES = ("model.onnx",)
 OPSET = 20
 # Domains whose operators every ONNX Runtime build has; its own quantized kernels are in com.microsoft.
 STANDARD_DOMAINS = ("", "ai.onnx", "com.microsoft")
-PRODUCT_OPS = ("MatMul", "Gemm", "MatMulInteger")
+PRODUCT_OPS = ("MatMul", "Gemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits")
 
 
 def export_graph(model: DDTasNet, folder: Path) -> None:
@@ -63,10 +63,11 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     products, name_of = [], layers.naming()
     for node in model.graph.node:
         if node.op_type in PRODUCT_OPS:
-            weight = _constant_behind(node.input[1], model, constants)
+            weight = constants.get(node.input[1])
             if weight is not None:
                 array = numpy_helper.to_array(weight)
-                products.append(MatrixProduct(node.name, name_of(array), array.shape, array.dtype.name))
+                dtype = "int4" if node.op_type == "MatMulNBits" else array.dtype.name
+                products.append(MatrixProduct(node.name, name_of(array), array.shape, dtype))
     return GraphFacts(
         inputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.input},
         outputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.output},
@@ -77,16 +78,6 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
         products=tuple(products),
         weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer),
     )
-
-
-def _constant_behind(name: str, model: ModelProto, constants: dict[str, TensorProto]) -> TensorProto | None:
-    """The constant that feeds an input, directly or through a DequantizeLinear."""
-    if name in constants:
-        return constants[name]
-    for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and name in node.output:
-            return constants.get(node.input[0])
-    return None
 
 
 def _tensor_facts(tensor: onnx.ValueInfoProto) -> TensorFacts:

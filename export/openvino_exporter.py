@@ -43,8 +43,10 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
         if node.get_type_name() == "MatMul":
             weight = _constant_behind(node.input_value(1).get_node())
             if weight is not None:
+                four_bits = weight.get_element_type() == ov.Type.i4
                 data = weight.get_data()
-                products.append(MatrixProduct(node.friendly_name, name_of(data), data.shape, np.dtype(data.dtype).name))
+                dtype = "int4" if four_bits else np.dtype(data.dtype).name
+                products.append(MatrixProduct(node.friendly_name, name_of(data), tuple(weight.shape), dtype))
     return GraphFacts(
         inputs={port.any_name: _tensor_facts(port) for port in graph.inputs},
         outputs={port.any_name: _tensor_facts(port) for port in graph.outputs},

@@ -19,6 +19,9 @@ from ddtasnet_edge.step import StepGraph
 
 FILES = ("model.tflite",)
 
+# Of weights.
+DTYPES = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8", schema.TensorType.INT4: "int4"}
+
 
 def export_graph(model: DDTasNet, folder: Path) -> None:
     """Write `model.tflite`."""
@@ -39,10 +42,12 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     products, name_of = [], layers.naming()
     for op, name in zip(graph.operators, ops, strict=True):
         if name == "FULLY_CONNECTED":
-            weight = _constant(model, graph.tensors[op.inputs[1]])
-            if weight is not None:
-                output = graph.tensors[op.outputs[0]].name.decode()
-                products.append(MatrixProduct(output, name_of(weight), weight.shape, weight.dtype.name))
+            weight = graph.tensors[op.inputs[1]]
+            data = model.buffers[weight.buffer].data
+            if data is not None and len(data):
+                output, dtype = graph.tensors[op.outputs[0]].name.decode(), DTYPES[weight.type]
+                layer = name_of(_array(data, weight)) if dtype == "float32" else None
+                products.append(MatrixProduct(output, layer, tuple(int(size) for size in weight.shape), dtype))
     return GraphFacts(
         inputs={name: _tensor_facts(detail) for name, detail in signature.get_input_details().items()},
         outputs={name: _tensor_facts(detail) for name, detail in signature.get_output_details().items()},
@@ -67,12 +72,8 @@ def _op_name(model: Any, op: Any) -> str:
     return str(flatbuffer_utils.opcode_to_name(model, op.opcodeIndex))
 
 
-def _constant(model: Any, tensor: Any) -> np.ndarray[Any, Any] | None:
-    data = model.buffers[tensor.buffer].data
-    if data is None or len(data) == 0:
-        return None
-    dtypes = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
-    return np.frombuffer(bytes(data), dtype=dtypes[tensor.type]).reshape(tuple(tensor.shape))
+def _array(data: Any, tensor: Any) -> np.ndarray[Any, Any]:
+    return np.frombuffer(bytes(data), dtype=np.float32).reshape(tuple(tensor.shape))
 
 
 def _constant_buffers(model: Any) -> list[Any]:

@@ -1,50 +1,24 @@
-"""Calibration: consecutive hops of real music, each with the state that the hops before it left."""
+"""The music that a model is calibrated on: a seeded choice of songs, played from their beginning, hop after hop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ddtasnet_edge.clips import Clip, ClipFormat, MusdbFormat, default_clip, folder_clips
 from ddtasnet_edge.errors import AudioError
-from ddtasnet_edge.models.ddtasnet import DDTasNet
-from ddtasnet_edge.spec import MIX, FloatArray, slot_tensor_names
+from ddtasnet_edge.music import MusicChoice, find_music
 
-SEED = 0
+SEED, SEARCH_SEED = 0, 1
 # From a folder: so many songs, so many seconds of each. Half a minute of music is about 2700 hops of 512.
 SONGS, SECONDS = 8, 4.0
 # Of the default clip: the song as it is, and this many remixes of its stems at other levels. With one, a stem that
 # hardly sounds changed by 0.107 dB on LiteRT (20 test songs); with three no stem of any song does by 0.1 dB.
 REMIXES = 3
 REMIX_GAINS_DB = (-12.0, 6.0)
-
-
-class Feeds:
-    """Graph inputs hop after hop, by tensor name; may be iterated more than once.
-
-    Never zero state after the first hop of a clip and never shuffled: activations of a recurrent network depend
-    on its past, and ranges taken from fresh states are too narrow. The float model itself carries the state.
-    """
-
-    def __init__(self, model: DDTasNet, clips: Sequence[Clip]) -> None:
-        self._model, self._clips = model, clips
-        self._hop = model.spec().hop_length
-
-    def __len__(self) -> int:
-        return sum(clip.mix.shape[1] // self._hop for clip in self._clips)
-
-    def __iter__(self) -> Iterator[dict[str, FloatArray]]:
-        for clip in self._clips:
-            state = {name: torch.from_numpy(value) for name, value in self._model.spec().initial_state().items()}
-            for index in range(clip.mix.shape[1] // self._hop):
-                hop = np.ascontiguousarray(clip.mix[None, :, index * self._hop : (index + 1) * self._hop])
-                yield {MIX: hop} | {slot_tensor_names(name)[0]: value.numpy() for name, value in state.items()}
-                with torch.inference_mode():
-                    _, state = self._model.step(torch.from_numpy(hop), state)
 
 
 def calibration_clips(form: ClipFormat, folder: Path | None = None) -> list[Clip]:
@@ -66,12 +40,32 @@ def _some(count: int) -> list[int]:
     return sorted(np.random.default_rng(SEED).permutation(count)[:SONGS].tolist())
 
 
+def search_clips(form: ClipFormat, music: MusicChoice) -> list[Clip]:
+    """Clips with true stems to search a recipe on, none of them of the split that `music` verifies on.
+
+    Remixes of the default clip, other ones than those of the calibration set, and, where `music` names a folder,
+    excerpts of the tracks that training validates on. Raises AudioError when these cannot be read.
+    """
+    clips = list(_remixes(default_clip(form), SEARCH_SEED))
+    if music.songs is not None or music.musdb is not None:
+        split = "validation" if music.songs is not None else "train"
+        found = find_music(form, replace(music, split=split, tracks=None, excerpt=SECONDS)).tracks
+        names = list(found) if music.songs is not None else [list(found)[index] for index in _some(len(found))]
+        clips += [found[name]() for name in names]
+    return clips
+
+
 def _from_default_clip(form: ClipFormat) -> Iterator[Clip]:
     clip = default_clip(MusdbFormat(form.sample_rate, form.channels))
+    for each in (clip, *_remixes(clip, SEED)):
+        yield replace(each, stems=None)
+
+
+def _remixes(clip: Clip, seed: int) -> Iterator[Clip]:
+    """The same song with its stems at other levels."""
     assert clip.stems is not None, "the default clip has stems"
-    yield replace(clip, stems=None)
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(seed)
     for index in range(REMIXES):
         gains = 10.0 ** (generator.uniform(*REMIX_GAINS_DB, size=len(clip.stems)) / 20.0)
-        mix = np.einsum("s,scn->cn", gains, clip.stems).astype(np.float32)
-        yield replace(clip, name=f"{clip.name} (remix {index + 1})", mix=mix, stems=None)
+        stems = (gains[:, None, None] * clip.stems).astype(np.float32)
+        yield replace(clip, name=f"{clip.name} (remix {index + 1})", mix=stems.sum(axis=0), stems=stems)

@@ -1,79 +1,127 @@
-"""Recipes: what is quantized, how, and with how many bits. Saved with every bundle."""
+"""Recipes: which layer of a model gets which precision. Saved with every bundle."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ddtasnet_edge.config import nearest
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.quantize.precision import BLOCKWISE4, DYNAMIC8, FLOAT, STATIC8, Precision, precision_named
 
 # Matrix products that stay float32 in every recipe: the DFT is a transform whose rounding error would be heard
 # directly, and CBAM computes gates, which scale whole frames. Both are small next to the recurrent weights.
 FLOAT_BLOCKS = ("spectral_codec", "time_cbam", "spectral_cbam")
 
+RECIPE_SUFFIX = ".json"
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """`<method>_wi<weight bits>_a<activations>`: what a bundle's matrix products are computed with.
+    """`precision` for every matrix product of a layer, but for those in `layers`.
 
-    Weights are quantized symmetrically per output channel. Only matrix products of layers are; transforms, CBAM,
-    what lies between the products (normalisation, atan2, softmax, gates, applying the masks) and every state slot
-    stay float32.
+    Transforms, CBAM, what lies between the products (normalisation, atan2, softmax, gates, applying the masks) and
+    every state slot stay float32 in all recipes.
     """
 
     name: str
-    method: str
-    weight_bits: int
-    activation_bits: int | None
+    precision: Precision
     summary: str
+    layers: Mapping[str, Precision] = field(default_factory=dict)
 
     @property
     def is_float(self) -> bool:
-        """True for the recipe that quantizes nothing."""
-        return self.method == "float"
+        """True when nothing is quantized."""
+        return all(precision.is_float for precision in self._used)
 
     @property
     def needs_calibration(self) -> bool:
-        """True when activation ranges are fixed in advance from real music."""
-        return self.method == "static"
+        """True when it takes music: to fix the ranges of activations, or to round four bits with feedback."""
+        return any(precision.is_static or precision.weight_bits == 4 for precision in self._used)
 
-    def quantizes(self, layer: str | None) -> bool:
-        """Whether the matrix product of this layer is quantized; a product that is no layer never is."""
-        return (
-            not self.is_float and layer is not None and layer.removeprefix("model.").split(".")[0] not in FLOAT_BLOCKS
-        )
+    @property
+    def _used(self) -> tuple[Precision, ...]:
+        return (self.precision, *self.layers.values())
+
+    def precision_of(self, layer: str) -> Precision:
+        """The precision of a layer, such as `fusion.rnn.weight_hh_l0`."""
+        return FLOAT if is_kept_float(layer) else self.layers.get(layer, self.precision)
+
+    def check(self, layers: Collection[str]) -> None:
+        """Raise ConfigError when the recipe names a layer that is not among those of a model, or that stays float."""
+        for layer in self.layers:
+            named = f"recipe '{self.name}' names layer '{layer}'"
+            if layer not in layers:
+                raise ConfigError(f"{named}, the model has none such: {nearest(layer, tuple(sorted(layers)))}")
+            if is_kept_float(layer):
+                raise ConfigError(f"{named}, which stays float32 in every recipe; leave it out")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values, which `read_recipe` reads."""
+        layers = {layer: precision.name for layer, precision in self.layers.items()}
+        return {"name": self.name, "precision": self.precision.name, "layers": layers, "summary": self.summary}
 
 
-FLOAT32 = Recipe("float32", "float", 32, None, "no quantization: the reference on each target")
+def is_kept_float(layer: str) -> bool:
+    """Whether a layer is float32 in every recipe."""
+    return layer.split(".")[0] in FLOAT_BLOCKS
+
+
+FLOAT32 = Recipe("float32", FLOAT, "no quantization: the reference on each target")
 
 INT8 = Recipe(
     "static_wi8_ai8",
-    "static",
-    8,
-    8,
+    STATIC8,
     "INT8 weights, INT8 activations with ranges calibrated on real music; what --int8 means. Fastest where the "
     "CPU has integer dot products; a level far above the calibration set is clipped",
 )
 
 DYNAMIC_INT8 = Recipe(
     "dynamic_wi8_afp32",
-    "dynamic",
-    8,
-    None,
-    "INT8 weights, activation ranges measured on every hop: no calibration and the smaller loss. On openvino this "
-    "is weight-only INT8: NNCF stores INT8 weights and leaves it to the CPU plugin to quantize activations",
+    DYNAMIC8,
+    "INT8 weights, activation ranges measured on every hop: no calibration and the smaller loss. On openvino "
+    "activations stay float32",
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FLOAT32, INT8, DYNAMIC_INT8)}
+INT4 = Recipe(
+    "dynamic_wi4b32_afp32",
+    BLOCKWISE4,
+    "INT4 weights with a scale for every 32 inputs, rounded with error feedback on real music; what --int4 means. "
+    "The smallest bundle",
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FLOAT32, INT8, DYNAMIC_INT8, INT4)}
 
 
 def recipe_named(name: str) -> Recipe:
-    """A recipe by name. Raises ConfigError that suggests the nearest."""
+    """A recipe by name, or from a file when the name ends in .json. Raises ConfigError."""
+    if name.endswith(RECIPE_SUFFIX):
+        return read_recipe(Path(name))
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}': {nearest(name, tuple(RECIPES))}")
+        raise ConfigError(f"unknown recipe '{name}': {nearest(name, tuple(RECIPES))}, or a {RECIPE_SUFFIX} file")
     return RECIPES[name]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe as `Recipe.to_dict` writes it; `layers` and `summary` may be left out. Raises ConfigError."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"cannot read recipe {path}: {error}") from error
+    known = ("name", "precision", "layers", "summary")
+    if not isinstance(values, dict) or not isinstance(values.get("layers", {}), dict):
+        raise ConfigError(f"{path} is no recipe: expected {{'precision': NAME, 'layers': {{LAYER: NAME}}}}")
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key '{key}': {nearest(key, known)}")
+    if "precision" not in values:
+        raise ConfigError(f"{path}: 'precision', that of all layers not named, is missing; try dynamic_wi8_afp32")
+    name = str(values.get("name", path.stem))
+    if name in RECIPES or not name.replace("_", "").replace("-", "").isalnum():
+        raise ConfigError(f"{path}: recipe name '{name}' is taken or no file name; use letters, digits, - and _")
+    layers = {layer: precision_named(str(value)) for layer, value in values.get("layers", {}).items()}
+    summary = str(values.get("summary", f"from {path.name}"))
+    return Recipe(name, precision_named(str(values["precision"])), summary, layers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -10,27 +10,27 @@ from ddtasnet_edge.dependencies import import_backend, require
 from ddtasnet_edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ddtasnet_edge.export.facts import MatrixProduct
-    from ddtasnet_edge.quantize.calibration import Feeds
-    from ddtasnet_edge.quantize.recipe import Recipe
+    from ddtasnet_edge.quantize.layer import QuantizedLayer
+    from ddtasnet_edge.quantize.simulate import Arithmetic
 
 #: target -> (module, packages that it needs). The reference target `torch` is never quantized.
 QUANTIZERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "onnx": ("ddtasnet_edge.quantize.onnx_int8", ("onnxruntime", "onnx")),
-    "openvino": ("ddtasnet_edge.quantize.openvino_int8", ("openvino", "nncf")),
-    "tflite": ("ddtasnet_edge.quantize.tflite_int8", ("ai_edge_quantizer",)),
+    "onnx": ("ddtasnet_edge.quantize.onnx_quantizer", ("onnx",)),
+    "openvino": ("ddtasnet_edge.quantize.openvino_quantizer", ("openvino",)),
+    "tflite": ("ddtasnet_edge.quantize.tflite_quantizer", ("ai_edge_litert",)),
 }
 
 
 class Quantizer(Protocol):
     """What every quantizer module offers."""
 
-    def quantize_graph(
-        self, folder: Path, recipe: Recipe, products: Sequence[MatrixProduct], feeds: Feeds | None
-    ) -> None:
+    #: How the runtimes of this target compute what is written here.
+    ARITHMETIC: Arithmetic
+
+    def quantize_graph(self, folder: Path, layers: Mapping[str, QuantizedLayer]) -> None:
         """Replace the float graph in `folder` by one with exactly these products quantized.
 
-        feeds: calibration hops, None for a recipe that needs none.
+        layers: by `MatrixProduct.node`.
         """
 
 

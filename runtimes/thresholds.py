@@ -10,6 +10,8 @@ from typing import Any
 from ddtasnet_edge.errors import ConfigError
 
 TFLITE_RUNTIME = "tflite-runtime"
+# Under this name the table has the thresholds of all recipes that it does not name.
+OWN = "mixed"
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,14 @@ def read_thresholds() -> dict[str, dict[str, dict[str, Thresholds]]]:
 
 
 def thresholds_for(target: str, recipe: str, weights: str, runtime: str) -> Thresholds:
-    """Thresholds of a bundle on the runtime that runs it (`Session.runtime`)."""
+    """Thresholds of a bundle on the runtime that runs it (`Session.runtime`).
+
+    A recipe that the table does not name, a file of the user's, has those of 'mixed'. Raises ConfigError.
+    """
     key = f"{target} on {TFLITE_RUNTIME}" if runtime.startswith(TFLITE_RUNTIME) else target
     try:
-        return read_thresholds()[key][recipe][weights]
+        recipes = read_thresholds()[key]
+        return recipes.get(recipe, recipes.get(OWN, {}))[weights]
     except KeyError:
         raise ConfigError(
             f"no parity threshold for target '{key}', recipe '{recipe}', {weights} weights; add it to thresholds.json"

@@ -14,20 +14,24 @@ from ddtasnet_edge.clips import DEFAULT_TRACK, default_clip
 from ddtasnet_edge.compiler import Compiler
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.music import MusicChoice
+from ddtasnet_edge.quantize import recipe_named
 from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.spec import FloatArray
 
 RATE = 44100
+FIXED = ("float32", "static_wi8_ai8", "dynamic_wi8_afp32", "dynamic_wi4b32_afp32")
+#: A recipe of one's own, with every precision in it, is judged by the thresholds of this name.
+MIXED, MIXED_FILE = "mixed", Path(__file__).with_name("mixed.json")
 RECIPES_OF = {
     "torch": ("float32",),
-    "onnx": ("float32", "static_wi8_ai8", "dynamic_wi8_afp32"),
-    "openvino": ("float32", "static_wi8_ai8", "dynamic_wi8_afp32"),
-    "tflite": ("float32", "static_wi8_ai8", "dynamic_wi8_afp32"),
+    "onnx": (*FIXED, MIXED),
+    "openvino": (*FIXED, MIXED),
+    "tflite": (*FIXED, MIXED),
 }
 #: Written down, not derived from the registries, so that test_coverage_of_targets.py can compare the two.
 EVERY = [(target, recipe) for target, recipes in RECIPES_OF.items() for recipe in recipes]
 FLOAT = [(target, recipe) for target, recipe in EVERY if recipe == "float32"]
-INT8 = [(target, recipe) for target, recipe in EVERY if recipe != "float32"]
+QUANTIZED = [(target, recipe) for target, recipe in EVERY if recipe != "float32"]
 
 
 class Workshop:
@@ -47,7 +51,8 @@ class Workshop:
         return self._compiled(target, recipe)[1]
 
     def _compile(self, target: str, recipe: str) -> tuple[Bundle, ParityReport]:
-        return self.compiler.compile(target, recipe, self.out)
+        name = str(MIXED_FILE) if recipe == MIXED else recipe
+        return self.compiler.compile(target, recipe_named(name), self.out)
 
 
 @pytest.fixture(scope="session")

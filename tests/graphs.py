@@ -20,29 +20,24 @@ SPEC_KEY = "ddtasnet_edge.spec"
 
 
 @dataclass(frozen=True, eq=False)
-class Int8Weight:
-    """A stored weight, integers [outputs, inputs] and one scale per output."""
+class StoredWeight:
+    """A stored weight: integers [outputs, inputs], filled up to whole blocks, and scales [outputs, blocks]."""
 
     values: NDArray[np.int8]
     scales: FloatArray
-
-    @property
-    def matrix(self) -> FloatArray:
-        """The weight that these integers stand for."""
-        return self.values.astype(np.float32) * self.scales[:, None]
 
 
 @dataclass(frozen=True)
 class GraphFile:
     """What tests want to know of a graph.
 
-    spec: the metadata entry. scalars: every float32 constant of one element. weights: the INT8 matrices.
+    spec: the metadata entry. scalars: every float32 constant of one element. weights: the integer matrices.
     readers_of_rounded: the operators that read an activation after its rounding to INT8.
     """
 
     spec: str
     scalars: frozenset[float]
-    weights: tuple[Int8Weight, ...]
+    weights: tuple[StoredWeight, ...]
     readers_of_rounded: frozenset[str]
 
 
@@ -55,28 +50,36 @@ def _read_onnx(path: Path) -> GraphFile:
     model = onnx.load(path)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     inline = [numpy_helper.to_array(node.attribute[0].t) for node in model.graph.node if node.op_type == "Constant"]
-    dequantized = {
-        n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] not in constants
-    }
-    integers = {out for n in model.graph.node if n.op_type == "DynamicQuantizeLinear" for out in n.output[:1]}
+    rounded = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     return GraphFile(
         spec={entry.key: entry.value for entry in model.metadata_props}[SPEC_KEY],
         scalars=_scalars([*constants.values(), *inline]),
         weights=tuple(_onnx_weights(model, constants)),
-        readers_of_rounded=frozenset(
-            node.op_type for node in model.graph.node if (dequantized | integers).intersection(node.input)
-        ),
+        readers_of_rounded=frozenset(node.op_type for node in model.graph.node if rounded.intersection(node.input)),
     )
 
 
-def _onnx_weights(model: ModelProto, constants: dict[str, NDArray[Any]]) -> Iterator[Int8Weight]:
+def _onnx_weights(model: ModelProto, constants: dict[str, NDArray[Any]]) -> Iterator[StoredWeight]:
     for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and constants.get(node.input[0], np.empty(0)).ndim == 2:
-            (axis,) = (helper.get_attribute_value(entry) for entry in node.attribute if entry.name == "axis")
-            yield Int8Weight(np.moveaxis(constants[node.input[0]], axis, 0), constants[node.input[1]])
-        if node.op_type == "MatMulInteger":
-            name = node.input[1].removesuffix("_quantized")
-            yield Int8Weight(constants[node.input[1]].T, constants[f"{name}_scale"])
+        if node.op_type == "DynamicQuantizeMatMul":
+            yield StoredWeight(constants[node.input[1]].T, constants[node.input[2]][:, None])
+        if node.op_type == "MatMulIntegerToFloat":
+            yield StoredWeight(constants[node.input[1]].T, constants[node.input[3]][:, None])
+        if node.op_type == "MatMulNBits":
+            packed, scales = constants[node.input[1]], constants[node.input[2]]
+            sizes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+            values = _nibbles(packed).reshape(sizes["N"], -1) - 8
+            yield StoredWeight(values.astype(np.int8), scales.reshape(sizes["N"], -1))
+
+
+def _nibbles(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Two numbers from 0 to 15 in each byte, the lower four bits first."""
+    return np.stack([packed & 0xF, packed >> 4], axis=-1).astype(np.int8).ravel()
+
+
+def _signed(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """The same from -8 to 7, in two's complement."""
+    return ((_nibbles(packed) ^ 8) - 8).astype(np.int8)
 
 
 def _read_openvino(path: Path) -> GraphFile:
@@ -96,18 +99,19 @@ def _read_openvino(path: Path) -> GraphFile:
     )
 
 
-def _openvino_weight(node: Any) -> Int8Weight | None:
-    """Constant (int8) -> Convert -> Multiply by a scale."""
+def _openvino_weight(node: Any) -> StoredWeight | None:
+    """Constant (integers) -> Convert -> Multiply by the scales."""
     if node.get_type_name() != "Multiply" or node.input_value(0).get_node().get_type_name() != "Convert":
         return None
-    integers = node.input_value(0).get_node().input_value(0).get_node()
-    if integers.get_type_name() != "Constant" or integers.get_data().dtype != np.int8:
+    stored = node.input_value(0).get_node().input_value(0).get_node()
+    if stored.get_type_name() != "Constant" or stored.get_element_type().get_type_name() not in ("i4", "i8"):
         return None
-    scales = node.input_value(1).get_node()
-    while scales.get_type_name() == "Convert":
-        scales = scales.input_value(0).get_node()
-    assert scales.get_data().shape == (integers.get_data().shape[0], 1), "one scale per output"
-    return Int8Weight(integers.get_data().copy(), scales.get_data().astype(np.float32).ravel())
+    outputs, *blocks = stored.shape
+    four_bits = stored.get_element_type().get_type_name() == "i4"
+    values = _signed(stored.get_data().view(np.uint8).ravel()) if four_bits else stored.get_data().copy()
+    scales = node.input_value(1).get_node().get_data().copy()
+    assert scales.shape == ((outputs, blocks[0], 1) if len(blocks) == 2 else (outputs, 1))
+    return StoredWeight(values.reshape(outputs, -1), scales.reshape(outputs, -1))
 
 
 def _read_tflite(path: Path) -> GraphFile:
@@ -121,18 +125,22 @@ def _read_tflite(path: Path) -> GraphFile:
     return GraphFile(
         spec=metadata[SPEC_KEY],
         scalars=_scalars([np.frombuffer(data, np.float32) for tensor, data in stored if tensor.type == 0]),
-        weights=tuple(
-            Int8Weight(
-                np.moveaxis(
-                    np.frombuffer(data, np.int8).reshape(tensor.shape), tensor.quantization.quantizedDimension, 0
-                ),
-                np.asarray(tensor.quantization.scale, dtype=np.float32),
-            )
-            for tensor, data in stored
-            if tensor.type == 9
-        ),
+        weights=tuple(_tflite_weight(model, tensor, data) for tensor, data in stored if tensor.type in (9, 17)),
         readers_of_rounded=frozenset(names[id(op)] for op in graph.operators if rounded.intersection(op.inputs)),
     )
+
+
+def _tflite_weight(model: Any, tensor: Any, data: bytes) -> StoredWeight:
+    integers = np.frombuffer(data, np.int8) if tensor.type == 9 else _signed(np.frombuffer(data, np.uint8))
+    quantization = tensor.quantization
+    assert quantization.quantizedDimension == 0
+    values = integers.reshape(tensor.shape[-2:])
+    if quantization.details is None:
+        return StoredWeight(values, np.asarray(quantization.scale, dtype=np.float32)[:, None])
+    scales = model.subgraphs[0].tensors[quantization.details.scales]
+    halves = np.frombuffer(bytes(model.buffers[scales.buffer].data), np.float16).reshape(scales.shape)
+    assert halves.shape[1] * quantization.details.blockSize == values.shape[1]
+    return StoredWeight(values, halves.astype(np.float32))
 
 
 def _scalars(constants: list[NDArray[Any]]) -> frozenset[float]:

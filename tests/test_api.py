@@ -202,7 +202,7 @@ for path in {paths}:
 
 
 def test_nothing_reports_usage_over_the_network() -> None:
-    """OpenVINO and NNCF would, from the moment they are imported."""
+    """OpenVINO would, from the moment it is imported."""
     code = f"""
 import sys
 from ddtasnet_edge.export import exporter_for
@@ -210,7 +210,7 @@ from ddtasnet_edge.quantize import quantizer_for
 for target in {list(EXPORTERS)}:
     exporter_for(target)
 quantizer_for("openvino")
-assert "openvino" in sys.modules and "nncf" in sys.modules
+assert "openvino" in sys.modules
 assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module is not None]
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

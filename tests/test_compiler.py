@@ -27,6 +27,8 @@ from ddtasnet_edge.export import onnx_exporter, torch_exporter
 from ddtasnet_edge.models.checkpoint import save_checkpoint
 from ddtasnet_edge.models.registry import create_model
 from ddtasnet_edge.music import MusicChoice
+from ddtasnet_edge.quantize import FLOAT32, recipe_named
+from ddtasnet_edge.quantize.recipe import DYNAMIC_INT8
 from ddtasnet_edge.runtimes import open_session
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from ddtasnet_edge.song_folder import SONG_NOTE
@@ -66,7 +68,7 @@ class TestOtherModels:
     def test_they_pass_parity(self, name: str, target: str, tmp_path: Path, music: MusicChoice) -> None:
         config = few_units(**OTHER_MODELS[name])
         compiler = Compiler(write_config(tmp_path, **OTHER_MODELS[name]), music)
-        bundle, report = compiler.compile(target, "float32", tmp_path / "out")
+        bundle, report = compiler.compile(target, FLOAT32, tmp_path / "out")
         assert report.failures == ()
         spec = bundle.manifest.spec
         assert (spec.hop_length, spec.channels, spec.sources) == (config.hop_length, config.channels, config.sources)
@@ -80,7 +82,7 @@ class TestOtherModels:
         """There is no true stem to measure SDR with, and a gate that demands nothing is none."""
         save_checkpoint(create_model(few_units(sources=("voice", "rest"))), tmp_path / "mine.safetensors")
         compiler = Compiler(tmp_path / "mine.safetensors", music)
-        bundle, report = compiler.compile("onnx", "dynamic_wi8_afp32", tmp_path)
+        bundle, report = compiler.compile("onnx", DYNAMIC_INT8, tmp_path)
         assert bundle.manifest.weights == "trained"
         assert report.thresholds == Thresholds(snr_db=15.0)
         assert report.passed
@@ -89,7 +91,7 @@ class TestOtherModels:
     def test_songs_serve_models_of_any_sources(self, sources: tuple[str, ...], tmp_path: Path) -> None:
         choice = MusicChoice(songs=write_songs(tmp_path), tracks=["song-1"], excerpt=0.5)
         compiler = Compiler(write_config(tmp_path, sources=sources), choice)
-        bundle, report = compiler.compile("torch", "float32", tmp_path)
+        bundle, report = compiler.compile("torch", FLOAT32, tmp_path)
         assert report.passed
         assert [(clip.clip, clip.seconds) for clip in report.clips] == [("song-1", 0.5)]
         assert [stem.source for stem in report.clips[0].stems] == [name for name in sources if name in MUSDB_SOURCES]
@@ -104,7 +106,7 @@ class TestManifest:
         assert (manifest.target, manifest.recipe, manifest.weights) == ("tflite", "static_wi8_ai8", "trained")
         assert manifest.model["config"] == tiny.compiler.source.model.config.to_dict()
         assert manifest.spec == tiny.compiler.source.model.spec()
-        assert {"ddtasnet-edge", "torch", "ai-edge-quantizer", "numpy"} <= set(manifest.tools)
+        assert {"ddtasnet-edge", "torch", "ai-edge-litert", "numpy"} <= set(manifest.tools)
         assert manifest.licence["weights"] == manifest.model["training"]["data"]
         assert "ddtasnet-songs" in manifest.licence["weights"]
         assert "calibration" in manifest.licence
@@ -116,13 +118,13 @@ class TestManifest:
         assert "calibration" not in manifest.licence
 
     def test_random_weights_have_no_training_data(self, few: Compiler, tmp_path: Path) -> None:
-        bundle, _ = few.compile("torch", "float32", tmp_path)
+        bundle, _ = few.compile("torch", FLOAT32, tmp_path)
         assert bundle.manifest.weights == "random"
         assert bundle.manifest.licence["weights"] == "random weights: no training data"
 
     def test_a_checkpoint_counts_as_trained(self, tmp_path: Path, music: MusicChoice) -> None:
         save_checkpoint(create_model(few_units(), seed=3), tmp_path / "mine.safetensors")
-        bundle, report = Compiler(tmp_path / "mine.safetensors", music).compile("torch", "float32", tmp_path)
+        bundle, report = Compiler(tmp_path / "mine.safetensors", music).compile("torch", FLOAT32, tmp_path)
         assert report.passed
         assert bundle.path == tmp_path / "mine-torch-float32.edge"
         assert (bundle.manifest.weights, bundle.manifest.model["name"]) == ("trained", "mine")
@@ -133,17 +135,17 @@ class TestForce:
     def test_an_existing_bundle_is_refused_before_any_work(
         self, few: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bundle, _ = few.compile("torch", "float32", tmp_path)
+        bundle, _ = few.compile("torch", FLOAT32, tmp_path)
         before = (bundle.path / MANIFEST).read_bytes()
         monkeypatch.setattr(torch_exporter, "export_graph", None)
         with pytest.raises(EdgeError, match=r"few-torch-float32\.edge exists already; .*--force"):
-            few.compile("torch", "float32", tmp_path)
+            few.compile("torch", FLOAT32, tmp_path)
         assert (bundle.path / MANIFEST).read_bytes() == before
 
     def test_force_replaces_the_whole_folder(self, few: Compiler, tmp_path: Path) -> None:
-        bundle, _ = few.compile("torch", "float32", tmp_path / "out")
+        bundle, _ = few.compile("torch", FLOAT32, tmp_path / "out")
         (bundle.path / "stray").write_text("old")
-        again, _ = few.compile("torch", "float32", tmp_path / "out", force=True)
+        again, _ = few.compile("torch", FLOAT32, tmp_path / "out", force=True)
         assert again == read_bundle(bundle.path)
         assert not (bundle.path / "stray").exists()
         assert list((tmp_path / "out").iterdir()) == [bundle.path]
@@ -196,7 +198,7 @@ class TestInterruptions:
             (place / "precious").write_text("kept")
         monkeypatch.setattr(module, stage, failing(error, leave="model.safetensors"))
         with pytest.raises((KeyboardInterrupt, EdgeError)) as caught:
-            few.compile("torch", "float32", out, force=True)
+            few.compile("torch", FLOAT32, out, force=True)
         assert [path.name for path in out.iterdir()] == ([place.name] if old else [])
         assert not old or [path.name for path in place.iterdir()] == ["precious"]
         if error is NO_SPACE:
@@ -210,13 +212,13 @@ class TestInterruptions:
     ) -> None:
         monkeypatch.setattr(onnx_exporter.onnxsim, "simplify", failing(NO_SPACE))
         with pytest.raises(ExportError, match=r"^onnxsim failed: OSError: \[Errno 28\] No space left on device$"):
-            few.compile("onnx", "float32", tmp_path / "out")
+            few.compile("onnx", FLOAT32, tmp_path / "out")
         assert list((tmp_path / "out").iterdir()) == []
 
     def test_an_unwritable_place(self, few: Compiler, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
         with pytest.raises(EdgeError, match=r"cannot write .*file.few-torch-float32.edge: .*choose another place"):
-            few.compile("torch", "float32", tmp_path / "file")
+            few.compile("torch", FLOAT32, tmp_path / "file")
 
 
 class TestRefusals:
@@ -232,7 +234,7 @@ class TestRefusals:
         self, target: str, recipe: str, error: type[EdgeError], message: str, few: Compiler, tmp_path: Path
     ) -> None:
         with pytest.raises(error, match=message):
-            few.compile(target, recipe, tmp_path / "out")
+            few.compile(target, recipe_named(recipe), tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(
@@ -261,14 +263,14 @@ class TestRefusals:
     ) -> None:
         monkeypatch.setattr(onnx_exporter, "export_graph", None)
         with pytest.raises(AudioError, match=message):
-            Compiler(write_config(tmp_path), **given).compile("onnx", recipe, tmp_path / "out")
+            Compiler(write_config(tmp_path), **given).compile("onnx", recipe_named(recipe), tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     def test_so_is_the_default_clip(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch_exporter, "export_graph", None)
         monkeypatch.setattr(clips.importlib.util, "find_spec", lambda _: None)
         with pytest.raises(MissingDependencyError, match="the default clip comes with stempeg"):
-            Compiler(write_config(tmp_path)).compile("torch", "float32", tmp_path / "out")
+            Compiler(write_config(tmp_path)).compile("torch", FLOAT32, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     def test_a_missing_converter_says_what_to_install(
@@ -276,4 +278,4 @@ class TestRefusals:
     ) -> None:
         monkeypatch.setattr("ddtasnet_edge.dependencies.find_spec", lambda name: None if name == "onnxsim" else name)
         with pytest.raises(MissingDependencyError, match=r"exporting to onnx needs onnxsim, .*ddtasnet-edge\[export\]"):
-            few.compile("onnx", "float32", tmp_path)
+            few.compile("onnx", FLOAT32, tmp_path)

@@ -8,19 +8,19 @@ from ddtasnet_edge.export import EXPORTERS
 from ddtasnet_edge.export.cli import COMPILED_TARGETS, TARGETS
 from ddtasnet_edge.quantize import QUANTIZERS, RECIPES
 from ddtasnet_edge.runtimes import RUNTIMES
-from ddtasnet_edge.runtimes.thresholds import TFLITE_RUNTIME, read_thresholds
-from tests.bundles import EVERY, FLOAT, INT8, RECIPES_OF
+from ddtasnet_edge.runtimes.thresholds import OWN, TFLITE_RUNTIME, read_thresholds
+from tests.bundles import EVERY, FLOAT, QUANTIZED, RECIPES_OF
 from tests.graphs import READERS
 
 OLDER = f"tflite on {TFLITE_RUNTIME}"
 # What a runtime refuses to open needs no threshold (runtimes/tflite_session.py).
-REFUSED = {OLDER: {"dynamic_wi8_afp32"}}
+REFUSED = {OLDER: {"dynamic_wi8_afp32", "dynamic_wi4b32_afp32", "mixed"}}
 
 
 def registered() -> set[tuple[str, str]]:
-    """Every target and recipe that can be compiled."""
+    """Every target and recipe that can be compiled; recipes of one's own go by the name of `mixed`."""
     floats = {recipe.name for recipe in RECIPES.values() if recipe.is_float}
-    return {(target, name) for target in EXPORTERS for name in (RECIPES if target in QUANTIZERS else floats)}
+    return {(target, name) for target in EXPORTERS for name in ((*RECIPES, OWN) if target in QUANTIZERS else floats)}
 
 
 def test_registries_agree() -> None:
@@ -31,7 +31,7 @@ def test_registries_agree() -> None:
 def test_every_target_and_recipe_is_in_the_contract_tests() -> None:
     assert set(EVERY) == registered()
     assert len(EVERY) == len(set(EVERY))
-    assert set(FLOAT) | set(INT8) == set(EVERY)
+    assert set(FLOAT) | set(QUANTIZED) == set(EVERY)
     assert {target for target, _ in FLOAT} == set(EXPORTERS)
     assert set(READERS) == set(COMPILED_TARGETS), "tests/graphs.py looks into every graph format"
 
@@ -52,6 +52,7 @@ def test_there_is_no_threshold_for_what_does_not_exist() -> None:
     assert set(read_thresholds()) == {*EXPORTERS, OLDER}
 
 
-def test_the_recipe_of_int8_exists() -> None:
-    """`ddtasnet-export --int8` names it."""
+def test_the_recipes_of_the_options_exist() -> None:
+    """`ddtasnet-export --int8` and `--int4` name them."""
     assert RECIPES["static_wi8_ai8"].needs_calibration
+    assert RECIPES["dynamic_wi4b32_afp32"].needs_calibration

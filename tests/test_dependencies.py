@@ -18,8 +18,8 @@ ALLOWED = {
     "runtimes": set(),
     "benchmarks": {"runtimes"},
 }
-# The command lines and the compiler, which they call, tie everything together (docs/ARCHITECTURE.md).
-TIES = ("cli.py", "compiler.py")
+# The command lines and the compilers, which they call, tie everything together (docs/ARCHITECTURE.md).
+TIES = ("cli.py", "compiler.py", "auto_recipe.py")
 # The reference session runs the PyTorch step itself.
 WITH_TORCH = ("torch_session.py",)
 # Core modules that need torch as soon as they are imported.

@@ -20,7 +20,7 @@ from ddtasnet_edge.runtimes.thresholds import Thresholds, read_thresholds, thres
 from ddtasnet_edge.runtimes.torch_session import TorchSession
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray
-from tests.bundles import EVERY, INT8, RATE, Workshop
+from tests.bundles import EVERY, QUANTIZED, RATE, Workshop
 from tests.small import noise, small_config
 
 MODEL = create_model(small_config())
@@ -272,8 +272,8 @@ class TestRealBundles:
         assert report.runtime.split()[0] in ("torch", "onnxruntime", "openvino", "ai-edge-litert")
         assert [len(clip.stems) for clip in report.clips] == [4]
 
-    @pytest.mark.parametrize("each", INT8, ids="-".join)
-    def test_int8_is_really_int8(self, each: tuple[str, str], tiny: Workshop) -> None:
+    @pytest.mark.parametrize("each", QUANTIZED, ids="-".join)
+    def test_quantized_is_really_quantized(self, each: tuple[str, str], tiny: Workshop) -> None:
         """A graph that stayed float would pass any gate."""
         (clip,) = tiny.report(*each).clips
         assert clip.snr_db < 60.0

@@ -1,0 +1,150 @@
+"""`--recipe auto`: the fastest precisions within a budget in dB, found by prediction, proved by the runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ddtasnet_edge.benchmarks.sound import load_sound
+from ddtasnet_edge.benchmarks.suite import WARMUP_HOPS
+from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, pool
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.clips import Clip
+from ddtasnet_edge.compiler import Compiler, describe_calibration
+from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.music import MusicChoice
+from ddtasnet_edge.quantize import FLOAT32, Recipe, quantizer_for
+from ddtasnet_edge.quantize.calibration import search_clips
+from ddtasnet_edge.quantize.listen import Listener
+from ddtasnet_edge.quantize.plan import quantize_layers
+from ddtasnet_edge.quantize.precision import FLOAT, precision_named
+from ddtasnet_edge.quantize.search import Choice, Costs, Search
+from ddtasnet_edge.quantize.sensitivity import TRIED, EffectCache, Sensitivity, measure_sensitivity
+from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.runtimes.parity import ParityReport
+
+NAME = "auto"
+CACHE = ".effects"
+# Timing: so many hops of each uniform bundle in turn, so many rounds; noise of the machine hits all alike.
+ROUNDS, ROUND_HOPS = 5, 100
+# How often the search may be sent back, with a smaller budget, by fake quantization or by the runtime.
+ATTEMPTS = 8
+# What is left of the budget when the runtime found more change on the verification music than there may be.
+BACK_OFF = 0.7
+
+
+def check_budget(max_sdr_drop: float) -> None:
+    """Raise ConfigError unless a budget is a number of dB that something could stay within."""
+    if not 0.0 < max_sdr_drop < 100.0:
+        raise ConfigError(f"--max-sdr-drop is {max_sdr_drop:g} dB, expected more than 0; 0.1 is hardly audible")
+
+
+class AutoRecipe:
+    """Searches for one model; effects of layers are kept in `<out>/.effects` for the next search."""
+
+    def __init__(self, compiler: Compiler, max_sdr_drop: float, verification: MusicChoice, out: Path) -> None:
+        """verification: the music of the compiler's parity gate; the search listens to other music."""
+        check_budget(max_sdr_drop)
+        self._compiler, self._budget, self._verification, self._out = compiler, max_sdr_drop, verification, out
+
+    def compile(self, target: str, *, force: bool = False, begin: Callable[[str], None]) -> tuple[Bundle, ParityReport]:
+        """Search, then write the bundle as `Compiler.compile` does; its gate is the budget.
+
+        When the runtime finds more change than the budget allows, on music that the search did not hear, the search
+        is repeated with a smaller one.
+        """
+        allowed = self._budget
+        search = Search(self._sensitivity(target, begin), self._costs(target, begin))
+        for attempt in range(ATTEMPTS):
+            begin(f"{target}: searching, at most {allowed:.3f} dB")
+            choice, allowed = self._within_budget(target, search, allowed)
+            recipe = _recipe(choice)
+            notes = self._explain(target, search, choice)
+            bundle, report = self._compiler.compile(
+                target,
+                recipe,
+                self._out,
+                force=force or attempt > 0,
+                begin=begin,
+                max_sdr_drop=self._budget,
+                search=notes,
+            )
+            if report.passed or recipe.is_float:
+                break
+            allowed *= BACK_OFF
+        return bundle, report
+
+    def _within_budget(self, target: str, search: Search, allowed: float) -> tuple[Choice, float]:
+        """A choice that holds the budget on the search music when all its layers are quantized together.
+
+        Returns it with the budget that it took: predictions of many layers at once err.
+        """
+        for _ in range(ATTEMPTS):
+            choice = search.choose(allowed)
+            found = abs(self._hear(target, choice))
+            if found <= self._budget or all(name == FLOAT.name for name in choice.values()):
+                return choice, allowed
+            allowed *= max(0.5, BACK_OFF * self._budget / found)
+        return dict.fromkeys(choice, FLOAT.name), allowed
+
+    def _hear(self, target: str, choice: Choice) -> float:
+        arithmetic, model = quantizer_for(target).ARITHMETIC, self._compiler.source.model
+        layers = quantize_layers(model, _recipe(choice), arithmetic, self._compiler.observations)
+        return self._listener.hear([layers], arithmetic)[0].worst_dsdr
+
+    def _sensitivity(self, target: str, begin: Callable[[str], None]) -> Sensitivity:
+        model, arithmetic = self._compiler.source.model, quantizer_for(target).ARITHMETIC
+        cache = EffectCache(self._out / CACHE, model, self._clips, self._compiler.calibration)
+
+        def heard(layer: str) -> None:
+            begin(f"{target}: listening to {layer}")
+
+        return measure_sensitivity(model, self._listener, arithmetic, self._compiler.observations, cache, heard)
+
+    def _costs(self, target: str, begin: Callable[[str], None]) -> Costs:
+        """Measured time of a hop with all layers in one precision, for each precision."""
+        begin(f"{target}: timing each precision")
+        uniform = [FLOAT32, *(Recipe(f"all_{each.name}", each, "for timing") for each in TRIED)]
+        with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
+            sessions = {}
+            for recipe in uniform:
+                folder = Path(temporary, recipe.precision.name)
+                folder.mkdir()
+                self._compiler.build(folder, target, recipe)
+                sessions[recipe.precision.name] = opened.enter_context(open_session(folder))
+            hops = load_sound(self._compiler.source.model.spec(), ROUND_HOPS).hops
+            rounds: dict[str, list[HopTimes]] = {name: [] for name in sessions}
+            for _ in range(ROUNDS):
+                for name, session in sessions.items():
+                    rounds[name].append(measure_hops(session, hops, ROUND_HOPS, warmup=WARMUP_HOPS, paced=False))
+        medians = {name: pool(times).percentile_us(500) for name, times in rounds.items()}
+        return Costs(medians.pop(FLOAT.name), medians)
+
+    def _explain(self, target: str, search: Search, choice: Choice) -> Mapping[str, Any]:
+        """For the manifest: what was allowed, what was predicted, and why each layer has its precision."""
+        return {
+            "max_sdr_drop_db": self._budget,
+            "predicted_change_db": search.predict(choice),
+            "simulated_change_db": self._hear(target, choice),
+            "predicted_us": search.predict_us(choice),
+            "measured_us": search.costs.to_dict(),
+            "searched_on": describe_calibration(self._clips),
+            "layers": {layer: {"chosen": name, "alone": search.alone(layer)} for layer, name in choice.items()},
+        }
+
+    @cached_property
+    def _clips(self) -> list[Clip]:
+        return search_clips(self._compiler.source.model.config, self._verification)
+
+    @cached_property
+    def _listener(self) -> Listener:
+        return Listener(self._compiler.source.model, self._clips)
+
+
+def _recipe(choice: Choice) -> Recipe:
+    layers = {layer: precision_named(name) for layer, name in choice.items()}
+    return Recipe(NAME, FLOAT, "found by --recipe auto", layers)

@@ -1,0 +1,59 @@
+"""The music that recipes are calibrated on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddtasnet_edge.clips import AS_RECORDED, Clip, MusdbFormat, default_clip, hash_clips
+from ddtasnet_edge.compiler import describe_calibration
+from ddtasnet_edge.errors import AudioError
+from ddtasnet_edge.quantize.calibration import REMIXES, SECONDS, SONGS, calibration_clips
+from tests.bundles import RATE, write_wav
+from tests.small import noise
+
+
+def music_clip(seconds: float, gain: float = 0.2) -> Clip:
+    return Clip("noise", gain * noise(2, round(seconds * RATE)).numpy(), None, RATE, "noise")
+
+
+class TestCalibrationClips:
+    def test_the_default_set_is_real_music_and_the_same_every_time(self) -> None:
+        first, second = calibration_clips(AS_RECORDED), calibration_clips(AS_RECORDED)
+        assert describe_calibration(first) == describe_calibration(second)
+        song, *remixes = first
+        np.testing.assert_array_equal(song.mix, default_clip().mix)
+        assert len(remixes) == REMIXES
+        for index, remix in enumerate(remixes):
+            assert remix.mix.dtype == np.float32
+            assert remix.mix.shape == song.mix.shape
+            assert not any(np.allclose(remix.mix, other.mix, atol=0.01) for other in first[: index + 1])
+        assert describe_calibration(first)["seconds"] > 6.0 * (1 + REMIXES)
+
+    def test_it_fits_models_of_other_channels_and_sources(self) -> None:
+        form = MusdbFormat(RATE, channels=1, sources=("voice", "rest"))
+        assert {clip.mix.shape[0] for clip in calibration_clips(form)} == {1}
+
+    def test_a_folder_gives_a_seeded_choice(self, tmp_path: Path) -> None:
+        for index in range(SONGS + 3):
+            write_wav(tmp_path / f"{index:02}.wav", music_clip(SECONDS + 0.5, 0.01 * (index + 1)).mix)
+        first, second = calibration_clips(AS_RECORDED, tmp_path), calibration_clips(AS_RECORDED, tmp_path)
+        assert hash_clips(first) == hash_clips(second)
+        assert len({clip.name for clip in first}) == SONGS
+        assert [clip.name for clip in first] != [f"{index:02}.wav" for index in range(SONGS)], "not the first ones"
+        assert {clip.mix.shape[1] for clip in first} == {round(SECONDS * RATE)}
+
+    def test_another_song_gives_another_hash(self, tmp_path: Path) -> None:
+        write_wav(tmp_path / "a.wav", music_clip(1.5).mix)
+        before = describe_calibration(calibration_clips(AS_RECORDED, tmp_path))
+        write_wav(tmp_path / "a.wav", music_clip(1.5, 0.3).mix)
+        after = describe_calibration(calibration_clips(AS_RECORDED, tmp_path))
+        assert before["clips"] == after["clips"]
+        assert before["sha256"] != after["sha256"]
+
+    def test_too_little_music_is_refused(self, tmp_path: Path) -> None:
+        write_wav(tmp_path / "a.wav", music_clip(0.5).mix)
+        with pytest.raises(AudioError, match=r"calibration music lasts 0\.50 s, expected at least 1 s"):
+            calibration_clips(AS_RECORDED, tmp_path)
