@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ddtasnet_edge import console, files
 from ddtasnet_edge.errors import GateError
-from ddtasnet_edge.evaluation.drift import check_minutes, drift_caption, drift_table, measure_drift
+from ddtasnet_edge.evaluation.drift import check_minutes, measure_drift
+from ddtasnet_edge.evaluation.drift_report import drift_caption, drift_table
 from ddtasnet_edge.evaluation.evaluate import evaluate, first_minute
 from ddtasnet_edge.evaluation.plot import check_plot, plot_report
 from ddtasnet_edge.evaluation.report import (

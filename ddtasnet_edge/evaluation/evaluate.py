@@ -12,7 +12,7 @@ from ddtasnet_edge.clips import Clip, hash_clips
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.evaluation import museval_v4, oracle
-from ddtasnet_edge.evaluation.drift import MINUTE
+from ddtasnet_edge.evaluation.drift_report import MINUTE
 from ddtasnet_edge.evaluation.report import EvalReport
 from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, score
 from ddtasnet_edge.evaluation.separator import Separator

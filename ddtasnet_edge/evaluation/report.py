@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ddtasnet_edge.evaluation.drift import DriftReport
+from ddtasnet_edge.evaluation.drift_report import DriftReport
 from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, over_stems, over_tracks
 from ddtasnet_edge.files import json_safe
 from ddtasnet_edge.metrics import known_mean

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from statistics import fmean, median
 
 from ddtasnet_edge.evaluation.museval_v4 import median_over_frames
-from ddtasnet_edge.metrics import Decibels, csdr, known_mean, usdr
+from ddtasnet_edge.metrics import Decibels, csdr, known_mean, usdr, usdr_of
 from ddtasnet_edge.spec import FloatArray
 
 
@@ -71,10 +71,9 @@ def stem_usdr(references: FloatArray, estimates: FloatArray) -> list[float]:
     ]
 
 
-def mean_usdr(references: FloatArray, estimates: FloatArray) -> float:
-    """Mean uSDR over the stems that sound; NaN when none does, or when an estimate of one holds NaN."""
-    sounding = references.any(axis=(1, 2))
-    values = stem_usdr(references[sounding], estimates[sounding])
+def mean_usdr(signals: Decibels, errors: Decibels) -> float:
+    """Mean uSDR over the stems that sound, of energies [sources]; NaN when none does or the error of one is NaN."""
+    values = [usdr_of(signal, error) for signal, error in zip(signals, errors, strict=True) if signal]
     return fmean(values) if values else math.nan
 
 
