@@ -11,15 +11,18 @@ from types import ModuleType
 from ddtasnet_edge.errors import MissingDependencyError
 
 
-def require(packages: Sequence[str], action: str, extra: str) -> None:
+def require(packages: Sequence[str], action: str, extra: str, then: str | None = None) -> None:
     """Raise MissingDependencyError unless all of these modules can be imported.
 
-    action: what needs them, such as "exporting to tflite"; extra: the extra of this package that brings them.
+    action: what needs them, such as "exporting to tflite"; extra: the extra of this package that brings them; then:
+    a second command, for what an extra cannot bring.
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
+        further = "" if then is None else f" and {then}"
         raise MissingDependencyError(
-            f"{action} needs {', '.join(missing)}, which is not installed; pip install 'ddtasnet-edge[{extra}]'"
+            f"{action} needs {', '.join(missing)}, which is not installed; "
+            f"pip install 'ddtasnet-edge[{extra}]'{further}"
         )
 
 

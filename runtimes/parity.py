@@ -12,7 +12,7 @@ import numpy as np
 
 from ddtasnet_edge.clips import Clip
 from ddtasnet_edge.files import json_safe
-from ddtasnet_edge.metrics import csdr, max_abs_error, snr, usdr
+from ddtasnet_edge.metrics import csdr, furthest, max_abs_error, snr, usdr
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import STEMS, FloatArray
@@ -59,9 +59,7 @@ class StemParity:
     @property
     def dsdr(self) -> float:
         """The change furthest from zero, of uSDR and cSDR where it is known."""
-        changes = [self.usdr - self.reference_usdr, self.csdr - self.reference_csdr]
-        known = [change for change in changes if not math.isnan(change)]
-        return max(known, key=abs) if known else math.nan
+        return furthest([self.usdr - self.reference_usdr, self.csdr - self.reference_csdr])
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,7 @@ class ClipParity:
     @property
     def worst_dsdr(self) -> float:
         """Change in SDR of the stem that changed most; NaN without true stems."""
-        known = [stem.dsdr for stem in self.stems if not math.isnan(stem.dsdr)]
-        return max(known, key=abs) if known else math.nan
+        return furthest([stem.dsdr for stem in self.stems])
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ddtasnet_edge import dependencies
 from ddtasnet_edge.config import MUSDB_SOURCES
-from ddtasnet_edge.evaluation import cli, museval_v4
+from ddtasnet_edge.evaluation import cli, museval_v4, separator
 from ddtasnet_edge.spec import FloatArray
 from tests.evaluation import damage, fake_separator, quarters, spec, write_config, write_songs
 
@@ -141,9 +143,91 @@ def test_a_stream_that_drifts_fails_the_gate(
     assert json.loads(path.read_text())["drift"]["failures"]
 
 
+def test_against_shows_what_changed(
+    model: str, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    assert cli.main([model, "--songs", str(songs), "--against", model, "--json", str(path)]) == 0
+    said = capsys.readouterr()
+    assert "\nagainst " in said.err
+    for fact in ("Changes", "before: little; after: little", "leakage: energy of the estimate", "song-0"):
+        assert fact in said.out
+    assert "HAAQI" not in said.out
+    report = json.loads(path.read_text())
+    assert report["against"] == "little"
+    assert [row["source"] for row in report["changes"]] == list(MUSDB_SOURCES)
+    assert all(row["usdr_change"] == row["dsdr_lowest"] == 0.0 for row in report["changes"])
+    assert report["changes"][0]["leakage_before"] is None  # no stem is silent in these songs
+    first = report["tracks"][0]["changes"][0]
+    assert (first["dsdr"], first["leakage"]["seconds"]) == (0.0, 0)
+
+
+def test_against_another_stream_format_is_refused(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused([model, "--against", "tiny"], capsys)
+    assert line == (
+        "error: --against tiny streams 44100 Hz, 2 channels, drums bass other vocals, little streams 8000 Hz, "
+        "2 channels, drums bass other vocals; compare separators of one stream format"
+    )
+    assert "unknown preset 'smal'" in refused([model, "--against", "smal"], capsys)
+    assert "--drift is 2 minutes" in refused([model, "--against", model, "--drift", "2"], capsys)
+
+
+@pytest.mark.parametrize(("late", "code"), [(1.0, 0), (0.7, 1)])
+def test_the_gate_on_a_difference_that_grows(
+    late: float,
+    code: int,
+    songs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rule(mix: FloatArray, index: int, memory: FloatArray) -> FloatArray:
+        return quarters(mix, index, memory) * (late if index >= 2 * 60 * 4 else 1.0)  # four hops a second
+
+    form = spec(hop=2000)
+    monkeypatch.setattr(cli, "open_separator", lambda _: fake_separator(rule, form))
+    monkeypatch.setattr(separator, "open_separator", lambda _: fake_separator(form=form))
+    path = tmp_path / "report.json"
+    arguments = ["any", "--against", "other", "--songs", str(songs), "--drift", "3", "--json", str(path)]
+    assert cli.main(arguments) == code
+    said = capsys.readouterr()
+    assert "Against fake, minute by minute" in said.out
+    assert "SNR memory, dB" in said.out
+    found = json.loads(path.read_text())["drift"]
+    assert set(found["against"]["minutes"][0]["dsdr"]) == set(MUSDB_SOURCES)
+    assert bool(found["failures"]) == bool(code)
+    if code:
+        assert "error: fake is not stable: dSDR of drums went from +0.000 dB in minute 1 to -0.1" in said.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("clarity") is None, reason="pip install --no-deps pyclarity")
+def test_listening(model: str, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    arguments = [model, "--songs", str(songs), "--tracks", "song-0", "--excerpt", "0.6", "--json", str(path)]
+    assert cli.main([*arguments, "--listening", "--audiogram", "mild"]) == 0
+    out = capsys.readouterr().out
+    for fact in ("Listening", "SI-SDR", "LSD", "HAAQI", "audiogram 'mild'"):
+        assert fact in out
+    report = json.loads(path.read_text())
+    assert report["audiogram"] == "mild"
+    assert [row["source"] for row in report["listening"]] == [*MUSDB_SOURCES, "mean"]
+    assert 0.0 < report["listening"][0]["after"]["haaqi"] < 1.0
+    assert report["listening"][0]["before"] is None
+
+
+def test_listening_without_pyclarity(
+    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dependencies, "find_spec", lambda name: None if name == "clarity" else name)
+    line = refused([model, "--listening"], capsys)
+    assert line.endswith("; pip install 'ddtasnet-edge[listening]' and pip install --no-deps pyclarity")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--audiogram", "mild"], "--audiogram is mild without --listening; add --listening or leave it out"),
+        (["--listening", "--audiogram", "mld"], "unknown audiogram 'mld'"),
         (["--plot", "boxes.jpg"], "--plot is boxes.jpg: expected one of .png, .svg, .pdf"),
         (["--drift", "1"], "--drift is 1 minutes, expected at least 3"),
         (["--songs", "nowhere"], "no songs in nowhere/test"),

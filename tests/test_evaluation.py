@@ -24,7 +24,7 @@ from ddtasnet_edge.evaluation.oracle import ideal_ratio_mask
 from ddtasnet_edge.evaluation.report import EvalReport
 from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, mean_usdr, over_stems, over_tracks
 from ddtasnet_edge.evaluation.separator import Separator, open_separator
-from ddtasnet_edge.metrics import chunk_sdr, snr, usdr
+from ddtasnet_edge.metrics import chunk_sdr, energy, error_energy, snr, usdr
 from ddtasnet_edge.models.source import find_model
 from ddtasnet_edge.music import Music, MusicChoice, find_music
 from ddtasnet_edge.spec import FloatArray
@@ -171,19 +171,25 @@ class TestIdealRatioMask:
         assert usdr(clip.stems[0], ideal_ratio_mask(clip.mix, clip.stems[:1])[0]) < 0.0
 
 
+def energies(references: FloatArray, estimates: FloatArray) -> tuple[list[float], list[float]]:
+    """Of the stems and of the errors of their estimates."""
+    pairs = list(zip(references, estimates, strict=True))
+    return [energy(true) for true, _ in pairs], [error_energy(*pair) for pair in pairs]
+
+
 class TestScores:
     def test_silent_stems_have_no_usdr_and_do_not_count(self) -> None:
         stems = make_stems(1.0)
         stems[1] = 0.0
         expected = np.mean([usdr(stem, stem / 2) for stem in stems[[0, 2, 3]]])
-        assert mean_usdr(stems, stems / 2) == pytest.approx(expected)
-        assert math.isnan(mean_usdr(0 * stems, stems))
+        assert mean_usdr(*energies(stems, stems / 2)) == pytest.approx(expected)
+        assert math.isnan(mean_usdr(*energies(0 * stems, stems)))
 
     def test_nan_in_an_estimate_is_not_taken_for_silence(self) -> None:
         stems = make_stems(1.0)
         broken = stems.copy()
         broken[0, 0, 0] = np.nan
-        assert math.isnan(mean_usdr(stems, broken))
+        assert math.isnan(mean_usdr(*energies(stems, broken)))
 
     def test_over_tracks_usdr_is_averaged_and_the_rest_is_a_median(self) -> None:
         found = over_tracks([Scores(1.0, 1.0, 1.0), Scores(2.0, 2.0, 2.0), Scores(9.0, 9.0, math.nan)])

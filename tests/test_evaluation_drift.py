@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from ddtasnet_edge.errors import ConfigError
-from ddtasnet_edge.evaluation.drift import (
-    AFTER,
-    MINUTE,
-    SILENCE,
-    DriftReport,
-    drift_caption,
-    drift_table,
-    measure_drift,
-)
+from ddtasnet_edge.evaluation.drift import measure_drift
+from ddtasnet_edge.evaluation.drift_report import AFTER, MINUTE, SILENCE, DriftReport, drift_caption, drift_table
 from ddtasnet_edge.evaluation.evaluate import first_minute
 from ddtasnet_edge.evaluation.separator import open_separator
 from ddtasnet_edge.files import json_safe

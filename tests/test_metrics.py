@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from ddtasnet_edge.clips import MusdbFormat, default_clip
 from ddtasnet_edge.errors import AudioError
-from ddtasnet_edge.metrics import chunk_sdr, csdr, max_abs_error, snr, usdr
+from ddtasnet_edge.metrics import (
+    LSD_WINDOWS,
+    chunk_sdr,
+    csdr,
+    furthest,
+    log_spectral_distance,
+    max_abs_error,
+    si_sdr,
+    snr,
+    usdr,
+)
 
 RATE = 4000
 # museval adds up three errors in which its filters cancel; float64 leaves about 1e-16 of the energy of the stem behind,
@@ -141,7 +151,95 @@ class TestWholeClip:
         assert max_abs_error(reference, estimate) == 0.5
         assert max_abs_error(reference[:, :0], estimate[:, :0]) == 0.0
 
-    @pytest.mark.parametrize("metric", [snr, usdr, max_abs_error, lambda a, b: csdr(a, b, RATE)])
+    @pytest.mark.parametrize(
+        "metric", [snr, usdr, si_sdr, log_spectral_distance, max_abs_error, lambda a, b: csdr(a, b, RATE)]
+    )
     def test_shapes_that_differ_are_refused(self, metric):
         with pytest.raises(AudioError, match=r"shape \[1, 2, 100\], estimate \[1, 2, 1\]"):
             metric(stems(100, sources=1), stems(1, sources=1))
+
+
+def at_right_angles(signal: np.ndarray, seed: int = 1) -> np.ndarray:
+    """Noise of the energy of a signal that has nothing of it."""
+    other = stems(signal.shape[-1], seed)[0].astype(np.float64)
+    other -= (other * signal).sum() / np.square(signal).sum() * signal
+    return other * np.sqrt(np.square(signal).sum() / np.square(other).sum())
+
+
+class TestScaleInvariantSdr:
+    @given(decibels=st.floats(-20.0, 80.0), gain=st.floats(0.01, 100.0))
+    def test_known_ratio_at_any_loudness(self, decibels, gain):
+        reference = stems(500)[0].astype(np.float64)
+        estimate = gain * (reference + 10.0 ** (-decibels / 20.0) * at_right_angles(reference))
+        # float64: 1e-16 of the energy is left of the projection, which moves 80 dB by less than 1e-6 dB.
+        assert si_sdr(reference, estimate) == pytest.approx(decibels, abs=1e-6)
+        assert si_sdr(reference, -estimate) == pytest.approx(decibels, abs=1e-6)
+
+    def test_it_is_no_scale_per_channel(self):
+        reference = stems(500)[0]
+        uneven = reference * np.array([[1.0], [0.0]], dtype=np.float32)
+        left, right = (float(np.square(channel).sum()) for channel in reference.astype(np.float64))
+        # The factor is left / (left + right): what stays of the target against what is wrong in both channels.
+        assert si_sdr(reference, uneven) == pytest.approx(10 * math.log10(left / right), abs=1e-6)
+
+    def test_corners(self):
+        sound, silent = stems(100)[0], np.zeros((2, 100), dtype=np.float32)
+        assert si_sdr(sound, sound) == math.inf
+        assert si_sdr(sound, 0.5 * sound) == math.inf
+        assert math.isnan(si_sdr(silent, sound))
+        assert math.isnan(si_sdr(silent, silent))
+        assert si_sdr(sound, silent) == -math.inf
+        assert math.isnan(si_sdr(sound, np.nan * sound))
+
+
+class TestLogSpectralDistance:
+    @pytest.mark.parametrize("gain", [0.1, 0.5, 2.0])
+    def test_a_gain_is_its_own_distance(self, gain):
+        loud = stems(3 * max(LSD_WINDOWS) + 123)[0]  # about every bin far above the floor
+        distance = abs(20 * math.log10(gain))
+        assert log_spectral_distance(loud, gain * loud) == pytest.approx(distance, abs=1e-3)
+        assert log_spectral_distance(loud, loud) == 0.0
+
+    def test_a_sinusoid_has_the_level_of_its_amplitude(self):
+        """Against silence, at the floor of -90.3 dB, a sinusoid that sits on bins differs in three of them."""
+        window, count = LSD_WINDOWS[0], 8 * max(LSD_WINDOWS)
+        wave = np.sin(2 * np.pi * np.arange(count) * 32 / window)[None]
+        found = log_spectral_distance(0.1 * wave, 0.0 * wave)
+        floor = 10 * math.log10(2.0**-30)
+        peak, side = -20.0 - floor, -20.0 + 20 * math.log10(0.5) - floor  # Hann: half the amplitude beside the bin
+        distances = [math.sqrt((peak**2 + 2 * side**2) / (size // 2 + 1)) for size in LSD_WINDOWS]
+        assert found == pytest.approx(np.mean(distances), abs=1e-6)  # rounding of float64, far below the floor
+
+    def test_what_is_inaudible_does_not_count(self):
+        quiet = 1e-6 * stems(20_000)[0]  # -120 dBFS
+        assert log_spectral_distance(quiet, np.zeros_like(quiet)) == 0.0
+
+    def test_silence_is_finite_and_the_louder_the_worse(self):
+        sound = stems(20_000)[0]
+        silent = np.zeros_like(sound)
+        assert log_spectral_distance(silent, silent) == 0.0
+        near, far = (log_spectral_distance(silent, gain * sound) for gain in (0.001, 0.1))
+        assert 0.0 < near < far < 120.0
+        assert log_spectral_distance(sound, silent) == log_spectral_distance(silent, sound)
+
+    def test_channels_count_alike(self):
+        sound = stems(20_000)[0]
+        half = sound * np.array([[0.5], [1.0]], dtype=np.float32)
+        assert log_spectral_distance(sound, half) == pytest.approx(10 * math.log10(2.0), abs=1e-4)
+
+    @pytest.mark.parametrize("length", [0, 1, 511, 512, 513, 8192 + 2049])
+    def test_any_length(self, length):
+        sound = stems(length)[0]
+        distance = log_spectral_distance(sound, 0.5 * sound)
+        assert 0.0 <= distance <= 20 * math.log10(2.0) + 1e-4  # less where a frame is mostly zeros
+
+    def test_blocks_make_no_difference(self, monkeypatch):
+        sound, other = stems(30_000)[0], stems(30_000, seed=1)[0]
+        expected = log_spectral_distance(sound, other)
+        monkeypatch.setattr("ddtasnet_edge.metrics._LSD_BLOCK", 20_000)
+        assert log_spectral_distance(sound, other) == pytest.approx(expected, abs=1e-9)
+
+
+def test_furthest_from_zero() -> None:
+    assert furthest([0.1, -0.3, math.nan, 0.2]) == -0.3
+    assert math.isnan(furthest([math.nan]))

@@ -23,7 +23,19 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 SCRIPTS: dict[str, str] = PROJECT["project"]["scripts"]
 FOLDERS = ("export", "quantize", "runtimes", "benchmarks")
-HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "av", "rich", "museval")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "av",
+    "rich",
+    "museval",
+    "clarity",
+    "numba",
+)
 # What a build or the commands of README leave behind: anywhere, and beside pyproject.toml.
 LEFTOVERS = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
 TOP_LEFTOVERS = {"build", "dist", "separated", "runs", "songs", "stems"}

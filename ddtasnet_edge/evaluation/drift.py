@@ -5,144 +5,85 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
 from ddtasnet_edge import console
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.evaluation.drift_against import PairedDrift, PairedMinute
+from ddtasnet_edge.evaluation.drift_report import AFTER, FEWEST_MINUTES, MINUTE, SILENCE, DriftReport, Minute
 from ddtasnet_edge.evaluation.scores import mean_usdr
-from ddtasnet_edge.evaluation.separator import hops_per_second
-from ddtasnet_edge.spec import FloatArray
+from ddtasnet_edge.metrics import Decibels, energy, error_energy, snr_of, usdr_of
+from ddtasnet_edge.spec import FloatArray, StreamSpec
 from ddtasnet_edge.stream import StreamRunner
 
-FEWEST_MINUTES = 3  # the growth of a state is judged from minute 2 to the last
-MINUTE, SILENCE, AFTER = 60, 30, 10  # seconds
-
-# Allowed change of mean uSDR from the first minute to the last, in dB.
-SDR_CHANGE = 0.3
-# Allowed growth of the largest magnitude in a slot from minute 2, when every memory has long been filled, to the
-# last. The music is the same and cut into hops at the same samples, so a stable state repeats itself; ten percent
-# leave room for a slow running mean. Below the second figure a growth is rounding.
-STATE_GROWTH, STATE_ROUNDING = 1.1, 1e-6
-# After the silence: how close to the start of the stream, in dB of uSDR, and after how many seconds at most.
-RECOVERED, RECOVERY_TIME = 0.5, 1
-# The last bit of 16-bit audio: what is below counts as silence.
-INAUDIBLE = -90.3  # dBFS
+# A common second of two separators may be this many times as long as a second, or minutes would not be minutes.
+LONGEST_SECOND = 2
 
 
-@dataclass(frozen=True)
-class Minute:
-    """Mean uSDR over stems in dB, and the largest magnitude in each slot, looked at once a second."""
+@dataclass(frozen=True, eq=False)
+class _Second:
+    """A second of a stream: its stems [sources, channels, second], and the state when that second had been fed."""
 
-    usdr: float
-    state: Mapping[str, float]
+    stems: FloatArray
+    state: Mapping[str, FloatArray]
 
 
-@dataclass(frozen=True)
-class DriftReport:
-    """One stream of minutes, silence and music.
+@dataclass(eq=False)
+class _Sums:
+    """What is kept of some seconds of one separator, or of two in step; no audio.
 
-    second: samples, whole hops nearest to one; silence: loudest output of each second of it in dBFS, minus infinity
-    for none; undisturbed and after: mean uSDR of each of the first seconds of the stream, and of the same music
-    behind the silence.
+    errors: for each separator and second the energy of the error of each stem; largest: magnitude in each slot of the
+    first; state: energies of the second's state and of the difference to it, slot by slot.
     """
 
-    second: int
-    minutes: tuple[Minute, ...]
-    silence: tuple[float, ...]
-    undisturbed: tuple[float, ...]
-    after: tuple[float, ...]
-
-    @property
-    def usdr_change(self) -> float:
-        """Mean uSDR of the last minute less that of the first, in dB."""
-        return self.minutes[-1].usdr - self.minutes[0].usdr
-
-    @property
-    def recovery(self) -> int:
-        """Seconds behind the silence until every further one is as good as without it, within RECOVERED."""
-        pairs = list(zip(self.undisturbed, self.after, strict=True))
-        late = [index for index, (before, now) in enumerate(pairs, 1) if not _recovered(before, now)]
-        return max(late, default=0)
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """One sentence for each verdict missed; empty when the stream is stable."""
-        return tuple(self._failures())
-
-    def _failures(self) -> Iterator[str]:
-        # Written so that NaN fails: not (NaN <= limit). A change between two infinities is none.
-        first, last = self.minutes[0], self.minutes[-1]
-        if first.usdr != last.usdr and not abs(self.usdr_change) <= SDR_CHANGE:
-            yield (
-                f"mean uSDR went from {first.usdr:.2f} dB in minute 1 to {last.usdr:.2f} dB in minute "
-                f"{len(self.minutes)}, allowed is a change of {SDR_CHANGE:g} dB"
-            )
-        for slot, found in last.state.items():
-            before = self.minutes[1].state[slot]
-            if not found <= STATE_GROWTH * before + STATE_ROUNDING:
-                yield (
-                    f"state slot '{slot}' grew from {before:.4g} in minute 2 to {found:.4g} in minute "
-                    f"{len(self.minutes)}, allowed is {STATE_GROWTH:g} times"
-                )
-        if any(math.isnan(level) or level == math.inf for level in self.silence):
-            yield "the output during silence holds NaN or infinity"
-        elif self.silence[-1] >= self.silence[0] and self.silence[-1] > INAUDIBLE:
-            yield (
-                f"the output during silence does not fall: {self.silence[0]:.1f} dBFS in its first second, "
-                f"{self.silence[-1]:.1f} dBFS in its last"
-            )
-        if self.recovery > RECOVERY_TIME:
-            yield (
-                f"recovery from silence took {self.recovery} s, allowed is {RECOVERY_TIME} s to within "
-                f"{RECOVERED:g} dB of a stream without it"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything measured, and the verdicts."""
-        verdicts = {"usdr_change": self.usdr_change, "recovery": self.recovery, "failures": list(self.failures)}
-        return asdict(self) | verdicts
+    errors: list[list[list[float]]]
+    largest: dict[str, float] = field(default_factory=dict)
+    state: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def measure_drift(
-    runner: StreamRunner, mix: FloatArray, stems: FloatArray, minutes: int, quiet: bool = False
+    runner: StreamRunner,
+    mix: FloatArray,
+    stems: FloatArray,
+    minutes: int,
+    quiet: bool = False,
+    against: StreamRunner | None = None,
 ) -> DriftReport:
     """Stream the first minute of a mix `minutes` times, 30 s of digital silence, and 10 s of the mix again.
 
     mix [channels, n], stems [sources, channels, n]; looped when shorter than a minute. A second is a whole number
     of hops here, so that every minute is cut into hops at the same samples and a stable model repeats itself.
-    Raises ConfigError for fewer than three minutes.
+    against: a separator of the same rate, channels and sources that streams the same minutes in step; the report
+    then compares the two. Memory does not grow with the minutes. Raises ConfigError for fewer than three minutes, and
+    for two separators whose hops have no second in common.
     """
     check_minutes(minutes)
-    second = runner.spec.hop_length * hops_per_second(runner.spec)
+    runners = [runner] if against is None else [runner, against]
+    second = common_second([each.spec for each in runners])
     indices = np.arange(MINUTE * second) % mix.shape[-1]
     mix, stems = mix[:, indices], stems[..., indices]
-    total = minutes * MINUTE + SILENCE + AFTER
-    chunks = console.progress(_schedule(mix, second, minutes), total, "drift", quiet)
-    stream = _in_step(runner, chunks, second)
-    opening = stems[..., : AFTER * second]
+    parts = [stems[..., cut] for cut in _seconds(stems, second)]
+    signal = np.array([[energy(stem) for stem in part] for part in parts])
+    chunks = console.progress(_schedule(mix, second, minutes), minutes * MINUTE + SILENCE + AFTER, "drift", quiet)
+    streams = [_in_step(runner, chunks, second)]
+    if against is not None:
+        streams.append(_in_step(against, _schedule(mix, second, minutes), second))
 
-    found: list[Minute] = []
-    undisturbed: tuple[float, ...] = ()
-    for number in range(minutes):
-        parts, states = zip(*islice(stream, MINUTE), strict=True)
-        estimates = np.concatenate(parts, axis=-1)
-        found.append(Minute(mean_usdr(stems, estimates), _largest(states)))
-        if number == 0:
-            undisturbed = _by_second(opening, estimates, second)
-    silence = np.concatenate([part for part, _ in islice(stream, SILENCE)], axis=-1)
-    # The windows that reach into the music behind the silence begin within it.
-    silence = silence[..., : silence.shape[-1] - runner.spec.algorithmic_latency]
-    after = np.concatenate([part for part, _ in stream], axis=-1)
+    # zip takes nothing from the second stream behind the minutes: what the pair is compared on ends there.
+    heard = zip(*streams, strict=True)
+    sums = [_listen(islice(heard, MINUTE), parts) for _ in range(minutes)]
+    silence = tuple(_peaks(islice(streams[0], SILENCE), SILENCE * second - runner.spec.algorithmic_latency))
+    after = _listen(((each,) for each in streams[0]), parts[:AFTER])
     return DriftReport(
         second=second,
-        minutes=tuple(found),
-        silence=tuple(_loudest(silence[..., cut]) for cut in _seconds(silence, second)),
-        undisturbed=undisturbed,
-        after=_by_second(opening, after, second),
+        minutes=tuple(_minute(each, signal) for each in sums),
+        silence=silence,
+        undisturbed=_by_second(signal, sums[0]),
+        after=_by_second(signal, after),
+        against=None if against is None else PairedDrift(tuple(_pair(each, signal, runner.spec) for each in sums)),
     )
 
 
@@ -152,30 +93,25 @@ def check_minutes(minutes: int) -> None:
         raise ConfigError(f"--drift is {minutes} minutes, expected at least {FEWEST_MINUTES}; 10 shows slow growth")
 
 
-def drift_table(report: DriftReport) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: mean uSDR, and the largest magnitude in each slot, minute by minute."""
-    columns = ["max |state|", *(str(number) for number in range(1, len(report.minutes) + 1))]
-    rows = [["mean uSDR, dB", *(f"{minute.usdr:.3f}" for minute in report.minutes)]]
-    for slot in report.minutes[0].state:
-        rows.append([slot, *(f"{minute.state[slot]:.4g}" for minute in report.minutes)])
-    return columns, rows
+def common_second(specs: list[StreamSpec]) -> int:
+    """Samples of the whole number of hops, of each of the streams, that come closest to a second.
 
-
-def drift_caption(report: DriftReport) -> str:
-    """The verdicts in words."""
-    start, end = report.silence[0], report.silence[-1]
-    verdict = f"UNSTABLE: {len(report.failures)} verdicts missed" if report.failures else "stable"
-    return f"""\
-mean uSDR, minute 1 to {len(report.minutes)}: {report.usdr_change:+.3f} dB
-peak in {SILENCE} s of silence: first second {start:.1f} dBFS, last {end:.1f} dBFS
-recovered from it in {report.recovery} s: {report.after[0]:.2f} dB in the first second
-the same second at the start of the stream: {report.undisturbed[0]:.2f} dB
-{verdict}"""
+    Raises ConfigError when hops of several streams meet too rarely.
+    """
+    rate, hops = specs[0].sample_rate, [spec.hop_length for spec in specs]
+    together = math.lcm(*hops)
+    second = together * max(1, round(rate / together))
+    if len(hops) > 1 and second > LONGEST_SECOND * rate:
+        raise ConfigError(
+            f"--drift with --against needs hops that meet within {LONGEST_SECOND} s, found hops of "
+            f"{' and '.join(str(hop) for hop in hops)} samples; compare models of one hop length"
+        )
+    return second
 
 
 def _schedule(mix: FloatArray, second: int, minutes: int) -> Iterator[FloatArray]:
     """The input of the stream, a second at a time."""
-    music = [mix[:, start : start + second] for start in range(0, mix.shape[1], second)]
+    music = [mix[:, cut] for cut in _seconds(mix, second)]
     for _ in range(minutes):
         yield from music
     for _ in range(SILENCE):
@@ -183,42 +119,80 @@ def _schedule(mix: FloatArray, second: int, minutes: int) -> Iterator[FloatArray
     yield from music[:AFTER]
 
 
-def _in_step(
-    runner: StreamRunner, chunks: Iterable[FloatArray], length: int
-) -> Iterator[tuple[FloatArray, dict[str, float]]]:
-    """For each chunk [channels, length] its stems, and the largest magnitude in each slot behind it."""
+def _in_step(runner: StreamRunner, chunks: Iterable[FloatArray], length: int) -> Iterator[_Second]:
+    """For each chunk [channels, length] its stems, and the state behind it."""
     runner.reset()
     held = np.empty((len(runner.spec.sources), runner.spec.channels, 0), dtype=np.float32)
-    states: deque[dict[str, float]] = deque()
+    states: deque[Mapping[str, FloatArray]] = deque()
     for chunk in chunks:
         held = np.concatenate([held, runner.feed(chunk)], axis=-1)
-        states.append({slot: _magnitude(value) for slot, value in runner.session.get_state().items()})
+        states.append(runner.session.get_state())
         if held.shape[-1] >= length:
-            yield held[..., :length], states.popleft()
+            yield _Second(held[..., :length], states.popleft())
             held = held[..., length:]
     held = np.concatenate([held, runner.flush()], axis=-1)
     while states:
-        yield held[..., :length], states.popleft()
+        yield _Second(held[..., :length], states.popleft())
         held = held[..., length:]
 
 
-def _largest(states: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The largest of each slot; NaN stays NaN."""
-    every = list(states)
-    return {slot: float(np.max([state[slot] for state in every])) for slot in every[0]}
+def _listen(heard: Iterable[tuple[_Second, ...]], parts: list[FloatArray]) -> _Sums:
+    """Sums over seconds; parts: the true stems of each of them."""
+    sums = _Sums([])
+    for seconds, true in zip(heard, parts, strict=True):
+        sums.errors.append([[error_energy(*pair) for pair in zip(true, each.stems, strict=True)] for each in seconds])
+        for slot, value in seconds[0].state.items():
+            # The maximum with NaN is NaN.
+            sums.largest[slot] = float(np.maximum(sums.largest.get(slot, 0.0), _magnitude(value)))
+        if len(seconds) == 2 and _comparable(*seconds):
+            for slot, value in seconds[1].state.items():
+                signal, error = sums.state.get(slot, (0.0, 0.0))
+                difference = error_energy(value, seconds[0].state[slot])
+                sums.state[slot] = (signal + energy(value), error + difference)
+    return sums
 
 
-def _by_second(references: FloatArray, estimates: FloatArray, second: int) -> tuple[float, ...]:
-    return tuple(mean_usdr(references[..., cut], estimates[..., cut]) for cut in _seconds(references, second))
+def _comparable(first: _Second, other: _Second) -> bool:
+    return {slot: value.shape for slot, value in first.state.items()} == {
+        slot: value.shape for slot, value in other.state.items()
+    }
+
+
+def _minute(sums: _Sums, signal: Decibels) -> Minute:
+    """What the first separator made of a minute; signal: energies of the true stems [seconds, sources]."""
+    return Minute(mean_usdr(signal.sum(axis=0), _errors(sums, 0).sum(axis=0)), sums.largest)
+
+
+def _pair(sums: _Sums, signal: Decibels, spec: StreamSpec) -> PairedMinute:
+    """The first separator against the second in a minute."""
+    energies = zip(spec.sources, signal.sum(axis=0), *(_errors(sums, who).sum(axis=0) for who in (0, 1)), strict=True)
+    return PairedMinute(
+        dsdr={source: usdr_of(true, after) - usdr_of(true, before) for source, true, after, before in energies if true},
+        state_snr={slot: snr_of(*pair) for slot, pair in sums.state.items()},
+    )
+
+
+def _errors(sums: _Sums, which: int) -> Decibels:
+    """Error energies of one separator, [seconds, sources]."""
+    return np.array(sums.errors)[:, which]
+
+
+def _by_second(signal: Decibels, sums: _Sums) -> tuple[float, ...]:
+    """Mean uSDR of each of the first seconds."""
+    pairs = zip(signal[:AFTER], _errors(sums, 0)[:AFTER], strict=True)
+    return tuple(mean_usdr(true, error) for true, error in pairs)
+
+
+def _peaks(heard: Iterable[_Second], length: int) -> Iterator[float]:
+    """The loudest output of each second within `length` samples: the windows behind them reach into the music."""
+    for each in heard:
+        if length > 0:
+            yield _loudest(each.stems[..., :length])
+        length -= each.stems.shape[-1]
 
 
 def _seconds(samples: FloatArray, second: int) -> list[slice]:
     return [slice(start, start + second) for start in range(0, samples.shape[-1], second)]
-
-
-def _recovered(before: float, now: float) -> bool:
-    """Better than before is fine; a second without any stem has no figure, in both."""
-    return (math.isnan(before) and math.isnan(now)) or now >= before - RECOVERED
 
 
 def _magnitude(value: FloatArray) -> float:

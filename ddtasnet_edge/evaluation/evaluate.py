@@ -12,7 +12,10 @@ from ddtasnet_edge.clips import Clip, hash_clips
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.evaluation import museval_v4, oracle
-from ddtasnet_edge.evaluation.drift import MINUTE
+from ddtasnet_edge.evaluation.changes import compare_stems
+from ddtasnet_edge.evaluation.drift_report import MINUTE
+from ddtasnet_edge.evaluation.haaqi import check_audiogram
+from ddtasnet_edge.evaluation.listening import listen_to_stems
 from ddtasnet_edge.evaluation.report import EvalReport
 from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, score
 from ddtasnet_edge.evaluation.separator import Separator
@@ -29,14 +32,20 @@ def evaluate(
     *,
     museval: bool = False,
     museval_json: Path | None = None,
+    against: Separator | None = None,
+    audiogram: str | None = None,
     quiet: bool = False,
 ) -> EvalReport:
     """Evaluate on every track, one in memory at a time.
 
     museval: SDR, SIR, SAR and ISR too; museval_json: a folder for its frame-wise figures of the model, in museval's
-    format under `<split>/<track>.json`, which implies museval. A track that cannot be read is named on stderr and
-    left out. Raises AudioError when none can be read, StreamError when the stems hold NaN.
+    format under `<split>/<track>.json`, which implies museval. against: the separator to compare with, of the same
+    rate, channels and sources; audiogram: the listener of the figures of listening, None for no such figures. A track
+    that cannot be read is named on stderr and left out. Raises AudioError when none can be read, StreamError when the
+    stems hold NaN, and as `check_audiogram`.
     """
+    if audiogram is not None:
+        check_audiogram(audiogram)
     museval = museval or museval_json is not None
     if museval:
         museval_v4.require_museval()
@@ -46,7 +55,7 @@ def evaluate(
             skipped.append(clip)
             console.say(f"skipped {clip}")
             continue
-        result, frames = evaluate_clip(separator, clip, museval)
+        result, frames = evaluate_clip(separator, clip, museval, against, audiogram)
         results.append(result)
         if museval_json is not None and frames is not None:
             museval_v4.write_track(museval_json / music.split, clip.name, separator.spec.sources, frames)
@@ -62,6 +71,8 @@ def evaluate(
         ceiling=oracle.DESCRIPTION,
         tracks=tuple(results),
         skipped=tuple(skipped),
+        against=None if against is None else against.name,
+        audiogram=audiogram,
     )
 
 
@@ -89,8 +100,14 @@ def first_minute(separator: Separator, music: Music) -> tuple[FloatArray, FloatA
     return np.concatenate(mixes, axis=-1), np.concatenate(stems, axis=-1)
 
 
-def evaluate_clip(separator: Separator, clip: Clip, museval: bool) -> tuple[TrackResult, Frames | None]:
-    """Scores of one clip with its true stems, and museval's frames of the model."""
+def evaluate_clip(
+    separator: Separator,
+    clip: Clip,
+    museval: bool,
+    against: Separator | None = None,
+    audiogram: str | None = None,
+) -> tuple[TrackResult, Frames | None]:
+    """Scores of one clip with its true stems, and museval's frames of the model; the rest as in `evaluate`."""
     stems, rate = clip.stems, clip.sample_rate
     assert stems is not None
     # Stems that the model does not know are in the mix all the same, and the mask must leave them out.
@@ -100,13 +117,17 @@ def evaluate_clip(separator: Separator, clip: Clip, museval: bool) -> tuple[Trac
         frames = museval_v4.bss_eval(stems, estimates, rate) if museval else None
         return score(stems, estimates, rate, frames), frames
 
-    model, frames = judge(separator.separate(clip.mix))
+    after = separator.separate(clip.mix)
+    model, frames = judge(after)
     floor, _ = judge(np.broadcast_to(clip.mix, stems.shape))
     ceiling, _ = judge(oracle.ideal_ratio_mask(clip.mix, stems, rest))
-    rows = zip(separator.spec.sources, floor, model, ceiling, strict=True)
+    sources = separator.spec.sources
+    before = None if against is None else against.separate(clip.mix)
     return TrackResult(
         track=clip.name,
         seconds=clip.mix.shape[1] / rate,
         sha256=hash_clips([clip]),
-        stems=tuple(StemResult(*row) for row in rows),
+        stems=tuple(StemResult(*row) for row in zip(sources, floor, model, ceiling, strict=True)),
+        changes=() if before is None else compare_stems(sources, clip.mix, stems, before, after, rate),
+        listening=() if audiogram is None else listen_to_stems(sources, stems, before, after, rate, audiogram),
     ), frames

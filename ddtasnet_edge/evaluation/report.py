@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ddtasnet_edge.evaluation.drift import DriftReport
+from ddtasnet_edge.evaluation.changes import summarize_changes
+from ddtasnet_edge.evaluation.drift_report import DriftReport
+from ddtasnet_edge.evaluation.listening import summarize_listening
 from ddtasnet_edge.evaluation.scores import Scores, StemResult, TrackResult, over_stems, over_tracks
+from ddtasnet_edge.evaluation.tables import decibels
 from ddtasnet_edge.files import json_safe
 from ddtasnet_edge.metrics import known_mean
 
@@ -23,7 +26,8 @@ class EvalReport:
     """One separator on one choice of music.
 
     weights: 'random' or 'trained'; music: origin and licence; museval: whether its figures were computed; ceiling:
-    which oracle; skipped: tracks that could not be read, with the reason.
+    which oracle; skipped: tracks that could not be read, with the reason; against: name of the separator it was
+    compared with; audiogram: the one that listened.
     """
 
     name: str
@@ -36,6 +40,8 @@ class EvalReport:
     tracks: tuple[TrackResult, ...]
     skipped: tuple[str, ...]
     drift: DriftReport | None = None
+    against: str | None = None
+    audiogram: str | None = None
 
     def summary(self) -> tuple[StemResult, ...]:
         """Each stem over all tracks, and last the mean over stems."""
@@ -45,8 +51,14 @@ class EvalReport:
         return (*stems, _joined(MEAN, stems, over_stems))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, with the summary over tracks; NaN and infinity become null."""
-        values = asdict(self) | {"summary": [asdict(row) for row in self.summary()]}
+        """Plain JSON values, with the summaries over tracks; NaN and infinity become null."""
+        values = asdict(self) | {
+            "summary": [asdict(row) for row in self.summary()],
+            "changes": [asdict(row) for row in summarize_changes(self.tracks)],
+            "listening": [asdict(row) for row in summarize_listening(self.tracks)],
+        }
+        for shown, track in zip(values["tracks"], self.tracks, strict=True):
+            shown["changes"] = [each.to_dict() for each in track.changes]
         if self.drift is not None:
             values["drift"] = self.drift.to_dict()
         return dict(json_safe(values))
@@ -98,11 +110,6 @@ def track_table(report: EvalReport) -> tuple[list[str], list[list[str]]]:
         for track in report.tracks
     ]
     return ["track", "seconds", *ESTIMATES], rows
-
-
-def decibels(value: float) -> str:
-    """Two digits, or a dash where there is no figure."""
-    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def _figure(row: StemResult, estimate: str, metric: str) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from statistics import fmean, median
+from typing import Any
 
 from ddtasnet_edge.evaluation.museval_v4 import median_over_frames
-from ddtasnet_edge.metrics import Decibels, csdr, known_mean, usdr
+from ddtasnet_edge.metrics import Decibels, change, csdr, furthest, known_mean, snr_of, usdr, usdr_of
 from ddtasnet_edge.spec import FloatArray
 
 
@@ -41,13 +42,96 @@ class StemResult:
 
 
 @dataclass(frozen=True)
+class Leakage:
+    """What sounds where a stem is silent and the mix is not.
+
+    seconds: how many of a track; energies in them of the mix, of the other separator's estimate and of this one's.
+    """
+
+    seconds: int
+    mix: float
+    before: float
+    after: float
+
+    @property
+    def before_db(self) -> float:
+        """The other's estimate over the mix, in dB; NaN when the stem is never silent."""
+        return snr_of(self.before, self.mix) if self.seconds else math.nan
+
+    @property
+    def after_db(self) -> float:
+        """This one's estimate over the mix, in dB; NaN when the stem is never silent."""
+        return snr_of(self.after, self.mix) if self.seconds else math.nan
+
+
+@dataclass(frozen=True)
+class StemChange:
+    """One stem, from the other separator (before) to this one (after); all in dB.
+
+    snr: this one's estimate against the other's; usdr and csdr are NaN where they do not exist.
+    """
+
+    source: str
+    usdr_before: float
+    usdr_after: float
+    csdr_before: float
+    csdr_after: float
+    snr: float
+    leakage: Leakage
+
+    @property
+    def usdr_change(self) -> float:
+        """uSDR after less uSDR before."""
+        return change(self.usdr_before, self.usdr_after)
+
+    @property
+    def csdr_change(self) -> float:
+        """cSDR after less cSDR before."""
+        return change(self.csdr_before, self.csdr_after)
+
+    @property
+    def dsdr(self) -> float:
+        """The change of uSDR or of cSDR, whichever is further from zero."""
+        return furthest([self.usdr_change, self.csdr_change])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, and what follows from them."""
+        changes = {"usdr_change": self.usdr_change, "csdr_change": self.csdr_change, "dsdr": self.dsdr}
+        leakage = {"leakage_before": self.leakage.before_db, "leakage_after": self.leakage.after_db}
+        return asdict(self) | changes | leakage
+
+
+@dataclass(frozen=True)
+class Listening:
+    """How one estimate of a stem sounds: SI-SDR and LSD in dB, HAAQI from 0 to 1; NaN where there is no figure."""
+
+    si_sdr: float
+    lsd: float
+    haaqi: float
+
+
+@dataclass(frozen=True)
+class StemListening:
+    """One stem: the other separator's estimate, None without one, and this one's."""
+
+    source: str
+    before: Listening | None
+    after: Listening
+
+
+@dataclass(frozen=True)
 class TrackResult:
-    """One track; sha256 is over its samples as they were evaluated."""
+    """One track; sha256 is over its samples as they were evaluated.
+
+    changes and listening are empty when they were not asked for.
+    """
 
     track: str
     seconds: float
     sha256: str
     stems: tuple[StemResult, ...]
+    changes: tuple[StemChange, ...] = ()
+    listening: tuple[StemListening, ...] = ()
 
 
 def score(
@@ -71,10 +155,9 @@ def stem_usdr(references: FloatArray, estimates: FloatArray) -> list[float]:
     ]
 
 
-def mean_usdr(references: FloatArray, estimates: FloatArray) -> float:
-    """Mean uSDR over the stems that sound; NaN when none does, or when an estimate of one holds NaN."""
-    sounding = references.any(axis=(1, 2))
-    values = stem_usdr(references[sounding], estimates[sounding])
+def mean_usdr(signals: Decibels, errors: Decibels) -> float:
+    """Mean uSDR over the stems that sound, of energies [sources]; NaN when none does or the error of one is NaN."""
+    values = [usdr_of(signal, error) for signal, error in zip(signals, errors, strict=True) if signal]
     return fmean(values) if values else math.nan
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ddtasnet_edge import bundle as bundles
 from ddtasnet_edge.dependencies import require
-from ddtasnet_edge.errors import StreamError
+from ddtasnet_edge.errors import ConfigError, StreamError
 from ddtasnet_edge.spec import FloatArray, StreamSpec
 from ddtasnet_edge.stream import StreamRunner
 
@@ -58,9 +58,28 @@ def open_separator(source: str | Path) -> Separator:
     return _open_model(source)
 
 
+def open_against(source: str | Path, separator: Separator) -> Separator:
+    """The separator that `separator` is to be compared with. Raises as `open_separator`.
+
+    Raises ConfigError unless both have the same sample rate, channels and sources.
+    """
+    other = open_separator(source)
+    if _stream_format(other.spec) != _stream_format(separator.spec):
+        raise ConfigError(
+            f"--against {other.name} streams {_stream_format(other.spec)}, {separator.name} streams "
+            f"{_stream_format(separator.spec)}; compare separators of one stream format"
+        )
+    return other
+
+
 def hops_per_second(spec: StreamSpec) -> int:
     """The whole number of hops that comes closest to a second."""
     return max(1, round(spec.sample_rate / spec.hop_length))
+
+
+def _stream_format(spec: StreamSpec) -> str:
+    """What two separators must have in common to be compared on the same music."""
+    return f"{spec.sample_rate} Hz, {spec.channels} channels, {' '.join(spec.sources)}"
 
 
 def _open_bundle(path: Path) -> Separator:
