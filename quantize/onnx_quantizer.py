@@ -20,8 +20,8 @@ from ddtasnet_edge.export.trace import converter_output_captured
 from ddtasnet_edge.quantize.layer import QuantizedLayer
 from ddtasnet_edge.quantize.simulate import Arithmetic
 
-# Block of a weight with one scale per output: MatMulNBits has no other way to say it.
-WIDEST_BLOCK = 256
+# Blocks of a weight with one scale per output: MatMulNBits has no other way to say it.
+NARROWEST_BLOCK, WIDEST_BLOCK = 16, 256
 ARITHMETIC = Arithmetic(static_output=False, dynamic8="tensor", dynamic4="block", widest=WIDEST_BLOCK, aligned=False)
 
 DOMAIN = "com.microsoft"
@@ -78,7 +78,8 @@ def _four_bits(name: str, x: str, bias: str, output: str, layer: QuantizedLayer,
     outputs, inputs = values.shape
     scales = layer.weight.scales
     if layer.weight.per_output:
-        block = WIDEST_BLOCK
+        # The smallest power of two that holds all inputs, as far as there is one.
+        block = min(WIDEST_BLOCK, max(NARROWEST_BLOCK, 1 << (inputs - 1).bit_length()))
         scales = np.repeat(scales, -(-inputs // block), axis=1)
     padded = np.pad(values + 8, ((0, 0), (0, -inputs % block)), constant_values=8).astype(np.uint8)
     packed = (padded[:, 0::2] | padded[:, 1::2] << 4).reshape(outputs, -1, block // 2)

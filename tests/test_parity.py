@@ -237,12 +237,18 @@ class TestThresholds:
             for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32"):
                 assert thresholds_for(target, recipe, "random", "any") == Thresholds(snr_db=15.0)
                 assert thresholds_for(target, recipe, "trained", "any") == Thresholds(15.0, 0.1)
+            assert thresholds_for(target, "dynamic_wi4b32_afp32", "trained", "any") == Thresholds(10.0, 0.15)
+
+    @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+    def test_a_recipe_of_ones_own_has_those_of_mixed(self, target: str) -> None:
+        assert thresholds_for(target, "auto", "trained", "any") == Thresholds(10.0, 0.1)
+        assert thresholds_for(target, "mine", "random", "any") == Thresholds(snr_db=10.0)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (("coreml", "float32", "random"), "target 'coreml', recipe 'float32', random weights"),
-            (("onnx", "static_wi4_ai8", "random"), "recipe 'static_wi4_ai8'"),
+            (("torch", "static_wi8_ai8", "random"), "recipe 'static_wi8_ai8'"),
             (("onnx", "float32", "borrowed"), "borrowed weights; add it to thresholds.json"),
         ],
     )
