@@ -152,7 +152,7 @@ class Compiler:
         return {
             "recipe": recipe.to_dict(),
             "quantized_layers": sorted(str(product.layer) for product in chosen),
-            "float_layers": sorted(str(product.layer or product.node) for product in kept),
+            "float_layers": sorted(product.layer for product in kept if product.layer),
             "calibration": describe_calibration(self._calibration) if recipe.needs_calibration else None,
         }
 

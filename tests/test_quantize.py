@@ -31,7 +31,7 @@ from tests.bundles import RATE, Workshop, write_wav
 from tests.graphs import read_graph
 from tests.small import noise, small_config
 
-FLOAT_BLOCKS = ("spectral_codec", "time_cbam", "spectral_cbam")
+FLOAT_BLOCKS = ("time_cbam", "spectral_cbam")
 
 
 class TestRecipes:
@@ -43,8 +43,6 @@ class TestRecipes:
             ("time_encoder.basis_and_gate.weight", True),
             ("model.time_mask.weight", True),
             ("spectral_mask.weight", True),
-            ("spectral_codec.analysis", False),
-            ("model.spectral_codec.synthesis", False),
             ("time_cbam.squeeze.weight", False),
             ("model.spectral_cbam.temporal.weight", False),
             (None, False),
@@ -213,8 +211,15 @@ class TestQuantizedGraphs:
     def test_float_layers_are_float(self, bundle: Bundle, tiny: Workshop) -> None:
         layers = Layers(tiny.compiler.source.model)
         facts = exporter_for(bundle.manifest.target).inspect_graph(bundle.path, layers)
-        found = {product.layer for product in facts.products if product.dtype == "float32"}
+        found = {product.layer for product in facts.products if product.layer and product.dtype == "float32"}
         assert found == {layer for layer in layers.names if layer.startswith(FLOAT_BLOCKS)}
+
+    def test_the_dft_is_float(self, bundle: Bundle, tiny: Workshop) -> None:
+        """Of its products, the two with a constant on the right: one in the transform, one in its inverse."""
+        facts = exporter_for(bundle.manifest.target).inspect_graph(bundle.path, Layers(tiny.compiler.source.model))
+        found = [product.shape for product in facts.products if not product.layer and product.dtype == "float32"]
+        size = tiny.compiler.source.model.spectral_codec.dft.first.shape
+        assert [sorted(shape) for shape in found] == [sorted(size)] * 2
 
     def test_state_goes_in_and_out_as_float(self, bundle: Bundle) -> None:
         tensors = {**bundle.manifest.graph["inputs"], **bundle.manifest.graph["outputs"]}
