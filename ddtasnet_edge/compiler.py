@@ -185,7 +185,7 @@ class Compiler:
         layers = quantize_layers(self.source.model, recipe, quantizer.ARITHMETIC, seen)
         nodes = {product.layer: product.node for product in facts.products}
         quantizer.quantize_graph(folder, {nodes[name]: layer for name, layer in layers.items()})
-        kept = {product.layer or product.node for product in facts.products} - set(layers)
+        kept = {product.layer for product in facts.products if product.layer} - set(layers)
         return {
             "recipe": recipe.to_dict(),
             "layers": {name: layer.precision.name for name, layer in layers.items()},

@@ -1,5 +1,8 @@
 """Which matrix product in a graph is which layer of the model.
 
+A layer is a learned matrix. The constant matrices of the DFT are none: they are buffers, which the model rebuilds, and
+no recipe touches their products.
+
 Converters rename, transpose and fold weights, each in its own way; the values survive. A product is therefore
 recognised by its weight, up to transposition, and every report can speak of layers whatever the target.
 """
@@ -16,12 +19,11 @@ from ddtasnet_edge.models.ddtasnet import DDTasNet
 
 
 class Layers:
-    """The matrix weights of a model by their values: every two-dimensional parameter and buffer."""
+    """The matrix weights of a model by their values: every two-dimensional parameter."""
 
     def __init__(self, model: DDTasNet) -> None:
-        weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._names: dict[bytes, list[str]] = {}
-        for name, weight in weights.items():
+        for name, weight in model.named_parameters():
             if weight.ndim == 2:
                 self._names.setdefault(_fingerprint(weight.detach().numpy()), []).append(name)
 

@@ -30,7 +30,7 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     name_of = layers.naming()
     products = tuple(
         MatrixProduct(name, name_of(tensor.detach().numpy()), tuple(tensor.shape), "float32")
-        for name, tensor in tensors
+        for name, tensor in model.named_parameters()
         if tensor.ndim == 2
     )
     return GraphFacts(

@@ -23,8 +23,7 @@ class ProductsAs(TorchFunctionMode):
 
     def __init__(self, model: DDTasNet, product: Product) -> None:
         super().__init__()
-        weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        self._names = {id(weight): name for name, weight in weights.items() if weight.ndim == 2}
+        self._names = {id(weight): name for name, weight in model.named_parameters() if weight.ndim == 2}
         self._product = product
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

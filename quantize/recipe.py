@@ -12,9 +12,9 @@ from ddtasnet_edge.config import nearest
 from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.quantize.precision import BLOCKWISE4, DYNAMIC8, FLOAT, STATIC8, Precision, precision_named
 
-# Matrix products that stay float32 in every recipe: the DFT is a transform whose rounding error would be heard
-# directly, and CBAM computes gates, which scale whole frames. Both are small next to the recurrent weights.
-FLOAT_BLOCKS = ("spectral_codec", "time_cbam", "spectral_cbam")
+# Layers that stay float32 in every recipe: CBAM computes gates, which scale whole frames, and is small next to the
+# recurrent weights. So does the DFT, whose rounding error would be heard directly; its matrices are no layers.
+FLOAT_BLOCKS = ("time_cbam", "spectral_cbam")
 
 RECIPE_SUFFIX = ".json"
 

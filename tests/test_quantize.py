@@ -28,7 +28,7 @@ from ddtasnet_edge.spec import FloatArray
 from tests.bundles import MIXED, MIXED_FILE, QUANTIZED, RATE, Workshop
 from tests.graphs import StoredWeight, read_graph
 
-FLOAT_BLOCKS = ("spectral_codec", "time_cbam", "spectral_cbam")
+FLOAT_BLOCKS = ("time_cbam", "spectral_cbam")
 # Fake quantization against the runtime, in dB; the noise of quantization itself is 24 to 46 dB below the stems.
 AGREEMENT = 40.0
 HOPS = 100
@@ -91,6 +91,13 @@ class TestQuantizedGraphs:
         assert bundle.manifest.quantization is not None
         found = {product.layer for product in facts.products if product.dtype == "float32"}
         assert found == set(bundle.manifest.quantization["float_layers"])
+
+    def test_the_dft_is_float(self, bundle: Bundle, tiny: Workshop) -> None:
+        """Of its products, the two with a constant on the right: one in the transform, one in its inverse."""
+        facts = exporter_for(bundle.manifest.target).inspect_graph(bundle.path, Layers(tiny.compiler.source.model))
+        found = [product.shape for product in facts.products if not product.layer and product.dtype == "float32"]
+        size = tiny.compiler.source.model.spectral_codec.dft.first.shape
+        assert [sorted(shape) for shape in found] == [sorted(size)] * 2
 
     def test_state_goes_in_and_out_as_float(self, bundle: Bundle) -> None:
         tensors = {**bundle.manifest.graph["inputs"], **bundle.manifest.graph["outputs"]}

@@ -75,9 +75,8 @@ class DDTasNet(StreamBlock):
             # Nearly shut: masks at random only do harm, and the memories would learn to stand still to do less.
             nn.init.normal_(mask.weight, std=0.1 / math.sqrt(units))
             nn.init.zeros_(mask.bias)
-        start_as_filter_bank(
-            self.time_encoder, self.time_decoder, self.spectral_codec.analysis, self.spectral_codec.synthesis
-        )
+        codec = self.spectral_codec
+        start_as_filter_bank(self.time_encoder, self.time_decoder, codec.analysis_window, codec.synthesis_window)
         self.stems = OverlapAdd(config.window_length, config.hop_length, sources, channels)
 
     def spec(self) -> StreamSpec:

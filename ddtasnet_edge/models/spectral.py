@@ -1,7 +1,7 @@
 """The spectral codec in real arithmetic: window, DFT, magnitude and phase, and the way back.
 
-Written as matrix products on real numbers, so that it is part of the graph on every target; complex types and
-STFT operators do not convert. Hazards met here, each with its cure:
+Written in real arithmetic (dft.py), so that it is part of the graph on every target; complex types and STFT operators
+do not convert. Hazards met here, each with its cure:
 
 - atan2 wraps at +-pi and jumps there on one rounding error. The *feature* fades to zero near the cut and in bins
   that hold nothing but rounding noise, so runtimes that round differently still agree; the synthesis uses the
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ddtasnet_edge.models.dft import RealDFT
 
 # Power at which a bin counts as empty, relative to its whole frame. Rounding errors of a float32 DFT lie about
 # 140 dB below the frame, so at -70 dB a phase is still known to 1e-3 radians; far below it is noise.
@@ -51,18 +53,16 @@ class Spectrum:
 
 
 class SpectralCodec(nn.Module):
-    """Frames [..., window] <-> Spectrum. No parameters; the bases are buffers rebuilt from the configuration.
+    """Frames [..., window] <-> Spectrum. No parameters; the constants are buffers rebuilt from the configuration.
 
-    Like every block it has two faces that agree: fast library kernels over a sequence (`fft=True`), plain matrix
-    products in the step.
+    Like every block it has two faces that agree: fast library kernels over a sequence (`fft=True`), short matrix
+    products (RealDFT) in the step.
 
     Analysis window: periodic Hamming, as published. Synthesis window: the same divided by the sum of its
     squares over all hops, which makes analysis, synthesis and overlap-add the identity for any hop that
     divides the window (weighted overlap-add).
     """
 
-    analysis: Tensor
-    synthesis: Tensor
     analysis_window: Tensor
     synthesis_window: Tensor
     equalizer: Tensor
@@ -71,13 +71,8 @@ class SpectralCodec(nn.Module):
         super().__init__()
         window = torch.hamming_window(window_length, periodic=True, dtype=torch.float64)
         overlap_energy = (window * window).reshape(-1, hop_length).sum(dim=0).repeat(window_length // hop_length)
-        basis = real_dft_basis(window_length)
-        inverse_weight = torch.full((window_length,), 2.0, dtype=torch.float64)
-        inverse_weight[[0, window_length // 2]] = 1.0
         default = torch.get_default_dtype()
-        self.register_buffer("analysis", (basis * window).to(default), persistent=False)
-        synthesis = (basis * inverse_weight[:, None]).T * (window / overlap_energy)[:, None]
-        self.register_buffer("synthesis", synthesis.contiguous().to(default), persistent=False)
+        self.dft = RealDFT(window_length)
         self.register_buffer("analysis_window", window.to(default), persistent=False)
         self.register_buffer("synthesis_window", (window / overlap_energy).to(default), persistent=False)
         frequency = torch.arange(window_length // 2 + 1, dtype=torch.float64) * (sample_rate / window_length)
@@ -85,8 +80,8 @@ class SpectralCodec(nn.Module):
 
     def analyse(self, frames: Tensor, *, fft: bool = False) -> Spectrum:
         """Frames [..., window] to polar form [..., window / 2 + 1]."""
-        real, inner = self._fft(frames) if fft else self._product(frames)
-        imaginary = F.pad(inner, (1, 1))
+        windowed = frames * self.analysis_window
+        real, imaginary = _fft(windowed) if fft else self.dft(windowed)
         power = real * real + imaginary * imaginary
         phase = safe_atan2(imaginary, real, power)
         return Spectrum(
@@ -98,37 +93,22 @@ class SpectralCodec(nn.Module):
 
     def synthesise(self, magnitude: Tensor, phase: Tensor, *, fft: bool = False) -> Tensor:
         """Polar form [..., window / 2 + 1] to windowed frames [..., window], ready for overlap-add."""
-        real = magnitude * torch.cos(phase)
-        imaginary = magnitude[..., 1:-1] * torch.sin(phase[..., 1:-1])
-        if fft:
-            spectrum = torch.complex(real, F.pad(imaginary, (1, 1)))
-            frames: Tensor = torch.fft.irfft(spectrum, n=len(self.synthesis_window), norm="ortho")
-            return frames * self.synthesis_window
-        return F.linear(torch.cat([real, imaginary], dim=-1), self.synthesis)
-
-    def _product(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Real parts of all bins, imaginary parts of the bins between DC and Nyquist."""
-        bins = frames.shape[-1] // 2 + 1
-        transformed = F.linear(frames, self.analysis)
-        return transformed[..., :bins], transformed[..., bins:]
-
-    def _fft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as `_product`."""
-        spectrum = torch.fft.rfft(frames * self.analysis_window, norm="ortho")
-        return spectrum.real, spectrum.imag[..., 1:-1]
+        real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+        frames = _inverse_fft(real, imaginary) if fft else self.dft.inverse(real, imaginary)
+        return frames * self.synthesis_window
 
 
-def real_dft_basis(length: int) -> Tensor:
-    """Orthonormally scaled real DFT as a square matrix [length, length], float64.
+def _fft(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """The same as RealDFT."""
+    spectrum = torch.fft.rfft(frames, norm="ortho")
+    return spectrum.real, F.pad(spectrum.imag[..., 1:-1], (1, 1))
 
-    Rows 0 ... length / 2 are cosines (real parts), the others minus sines (imaginary parts of the bins
-    1 ... length / 2 - 1); the imaginary parts of DC and Nyquist are zero by definition and left out.
-    """
-    half = length // 2
-    # Reduce k * n modulo the period first: the angles stay small and the basis exact to the last bits.
-    turns = torch.outer(torch.arange(half + 1), torch.arange(length)) % length
-    angle = turns.to(torch.float64) * (2.0 * math.pi / length)
-    return torch.cat([torch.cos(angle), -torch.sin(angle[1:half])]) / math.sqrt(length)
+
+def _inverse_fft(real: Tensor, imaginary: Tensor) -> Tensor:
+    """The same as RealDFT.inverse, whose length is even."""
+    spectrum = torch.complex(real, F.pad(imaginary[..., 1:-1], (1, 1)))
+    frames: Tensor = torch.fft.irfft(spectrum, norm="ortho")
+    return frames
 
 
 def safe_atan2(imaginary: Tensor, real: Tensor, power: Tensor) -> Tensor:

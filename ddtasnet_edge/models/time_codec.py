@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ddtasnet_edge.models.dft import rotation
 
 # Added to the energy of a frame before its root: -120 dB of a full-scale frame; silence divides to silence.
 ENERGY_FLOOR = 1e-9
@@ -41,21 +45,21 @@ class TimeDecoder(nn.Module):
         return frames
 
 
-def start_as_filter_bank(encoder: TimeEncoder, decoder: TimeDecoder, analysis: Tensor, synthesis: Tensor) -> None:
+def start_as_filter_bank(
+    encoder: TimeEncoder, decoder: TimeDecoder, analysis_window: Tensor, synthesis_window: Tensor
+) -> None:
     """Initial weights with which the time branch takes the lowest bins of a DFT apart and puts them together again.
 
     Each bin has four bases, its cosine and sine with either sign, because features are not negative. Started at
     random the branch stays silent for thousands of steps: its features are tiny, and its decoder knows nothing.
-    analysis [window, window] and synthesis [window, window] are those of SpectralCodec.
+    The windows [window] are those of SpectralCodec.
     """
-    window, bases = analysis.shape[1], encoder.basis_and_gate.out_features // 2
+    window, bases = len(analysis_window), encoder.basis_and_gate.out_features // 2
     count = min(bases // 4, window // 2 - 1)
-    # Real parts of the bins 1 ... count, then their imaginary parts.
-    rows = torch.cat([torch.arange(1, count + 1), window // 2 + 1 + torch.arange(count)])
-    signed = torch.cat([analysis[rows], -analysis[rows]])
+    cosine, sine = rotation(torch.arange(1, count + 1), torch.arange(window), window)
+    bins = torch.cat([cosine, -sine]) / math.sqrt(window)
+    signed = torch.cat([bins, -bins])
     with torch.no_grad():
-        encoder.basis_and_gate.weight[: len(signed)] = FEATURE_SCALE * signed
-        # The gates stand half open, which the decoder makes up for.
-        decoder.basis.weight[:, : len(signed)] = torch.cat([synthesis[:, rows], -synthesis[:, rows]], dim=1) * (
-            2.0 / FEATURE_SCALE
-        )
+        encoder.basis_and_gate.weight[: len(signed)] = FEATURE_SCALE * signed * analysis_window
+        # Twice because a bin stands for its mirror image too, and again because the gates stand half open.
+        decoder.basis.weight[:, : len(signed)] = (4.0 / FEATURE_SCALE) * (signed * synthesis_window).T
