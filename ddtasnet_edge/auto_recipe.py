@@ -58,7 +58,7 @@ class AutoRecipe:
         is repeated with a smaller one.
         """
         allowed = self._budget
-        search = Search(self._sensitivity(target, begin), self._costs(target, begin))
+        search = Search(self.sensitivity(target, begin), self._costs(target, begin))
         for attempt in range(ATTEMPTS):
             begin(f"{target}: searching, at most {allowed:.3f} dB")
             choice, allowed = self._within_budget(target, search, allowed)
@@ -96,7 +96,8 @@ class AutoRecipe:
         layers = quantize_layers(model, _recipe(choice), arithmetic, self._compiler.observations)
         return self._listener.hear([layers], arithmetic)[0].worst_dsdr
 
-    def _sensitivity(self, target: str, begin: Callable[[str], None]) -> Sensitivity:
+    def sensitivity(self, target: str, begin: Callable[[str], None]) -> Sensitivity:
+        """What each layer of the model bears on a target, on the music of the search."""
         model, arithmetic = self._compiler.source.model, quantizer_for(target).ARITHMETIC
         cache = EffectCache(self._out / CACHE, model, self._clips, self._compiler.calibration)
 

@@ -163,6 +163,10 @@ class Compiler:
             quantization=quantization,
         )
 
+    def float_bytes(self, target: str) -> int:
+        """Bytes of weights that a hop of the float32 graph reads."""
+        return exporter_for(target).inspect_graph(self._float_graph(target), self._layers).weight_bytes
+
     def _float_graph(self, target: str) -> Path:
         """A folder with the checked float graph, exported when a recipe first asks for it."""
         folder = Path(self._spool.name, target)

@@ -102,6 +102,10 @@ def write_json(destination: str, values: Any) -> None:
         files.write_text(Path(destination), text + "\n")
 
 
+#: A function that hears the name of each stage of some work when it begins.
+Begin = Callable[[str], None]
+
+
 def _unheard(stage: str) -> None:
     """Where stages go when nobody watches."""
 

@@ -1,0 +1,136 @@
+"""`ddtasnet-recipes`: what every recipe costs in sound and saves in bytes, or what every layer bears."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddtasnet_edge import console
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.music_options import add_music_options, music_choice
+
+if TYPE_CHECKING:
+    from ddtasnet_edge.compiler import Compiler
+    from ddtasnet_edge.music import MusicChoice
+    from ddtasnet_edge.quantize.compare import RecipeResult
+
+TARGETS = ("onnx", "openvino", "tflite")
+DEFAULT_BUDGET = 0.1
+
+EXAMPLES = """\
+  ddtasnet-recipes --songs songs --plot recipes.png        # all fixed recipes and auto, small on three targets
+  ddtasnet-recipes --model tiny small --target tflite --recipe static_wi8_ai8 dynamic_wi4b32_afp32
+  ddtasnet-recipes --layers --model small --target tflite --plot layers.png
+"""
+LEGEND = (
+    "MB/hop: weights that a hop reads. SNR: lowest of any clip, against PyTorch. mean dSDR: of the stem that changed "
+    "most on average. worst dSDR: of any stem of any clip, in dB."
+)
+LAYERS_LEGEND = "Largest change of uSDR of any stem of any clip with that layer alone quantized, in dB, and SNR."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 all within their thresholds, 1 one was missed, 2 usage or input."""
+    return console.run_command(_run, _parser().parse_args(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = console.parser("ddtasnet-recipes", "Compare quantization recipes, or layers, by what they cost.", EXAMPLES)
+    parser.add_argument("--model", nargs="+", default=["small"], metavar="PRESET|FILE", help="models (small)")
+    parser.add_argument("--target", nargs="+", default=TARGETS, choices=TARGETS, help="targets (all)")
+    parser.add_argument("--recipe", nargs="+", metavar="NAME|FILE|auto", help="recipes (all quantized ones and auto)")
+    parser.add_argument("--layers", action="store_true", help="what each layer alone bears, by fake quantization")
+    parser.add_argument("--max-sdr-drop", type=float, default=DEFAULT_BUDGET, metavar="DB", help="budget of auto (0.1)")
+    parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
+    parser.add_argument("--calibration", type=Path, metavar="DIR", help="music to calibrate on")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it into a .png, .svg or .pdf")
+    add_music_options(parser, "compare on", split="--subset")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    require(("torch", "safetensors"), "comparing recipes", "export")
+    from ddtasnet_edge.quantize.plot import check_plot
+
+    if arguments.plot is not None:
+        check_plot(arguments.plot)
+    if arguments.layers:
+        return _layers(arguments)
+    return _recipes(arguments)
+
+
+def _recipes(arguments: argparse.Namespace) -> int:
+    from ddtasnet_edge.quantize.compare import COLUMNS, rows
+    from ddtasnet_edge.quantize.plot import plot_recipes
+
+    with console.activity(arguments.quiet) as begin:
+        results = [result for compiled in _compilers(arguments) for result in _compare(arguments, *compiled, begin)]
+    if arguments.json != "-" and not arguments.quiet:
+        console.print_table("Recipes", COLUMNS, rows(results), LEGEND)
+    if arguments.json:
+        console.write_json(arguments.json, [result.to_dict() for result in results])
+    if arguments.plot is not None:
+        plot_recipes(results, arguments.plot)
+    return console.EXIT_OK if all(result.passed for result in results) else console.EXIT_GATE_FAILED
+
+
+def _compilers(arguments: argparse.Namespace) -> Iterator[tuple[Compiler, MusicChoice]]:
+    from ddtasnet_edge.compiler import Compiler
+
+    choice = music_choice(arguments)
+    for model in arguments.model:
+        yield Compiler(model, choice, arguments.calibration), choice
+
+
+def _compare(
+    arguments: argparse.Namespace, compiler: Compiler, choice: MusicChoice, begin: console.Begin
+) -> Iterator[RecipeResult]:
+    from ddtasnet_edge.auto_recipe import AutoRecipe
+    from ddtasnet_edge.quantize import FLOAT32, RECIPES, recipe_named
+    from ddtasnet_edge.quantize.compare import summarize
+
+    names = arguments.recipe or [*(name for name in RECIPES if name != FLOAT32.name), "auto"]
+    auto = AutoRecipe(compiler, arguments.max_sdr_drop, choice, arguments.out)
+    for name in names:
+        for target in arguments.target:
+            if name == "auto":
+                bundle, report = auto.compile(target, force=True, begin=begin)
+            else:
+                recipe = recipe_named(name)
+                bundle, report = compiler.compile(target, recipe, arguments.out, force=True, begin=begin)
+            yield summarize(bundle, report, compiler.float_bytes(target))
+
+
+def _layers(arguments: argparse.Namespace) -> int:
+    from ddtasnet_edge.auto_recipe import AutoRecipe
+    from ddtasnet_edge.quantize.plot import plot_sensitivity
+
+    if len(arguments.model) > 1 or len(arguments.target) > 1:
+        raise ConfigError("--layers looks at one model on one target; name them with --model and --target")
+    (target,) = arguments.target
+    ((compiler, choice),) = _compilers(arguments)
+    with console.activity(arguments.quiet) as begin:
+        found = AutoRecipe(compiler, arguments.max_sdr_drop, choice, arguments.out).sensitivity(target, begin)
+    precisions = list(next(iter(found.effects.values())))
+    if arguments.json != "-" and not arguments.quiet:
+        cells = [
+            (layer, str(found.weights[layer]), *(_cell(effects[name]) for name in precisions))
+            for layer, effects in found.effects.items()
+        ]
+        title = f"{compiler.source.name} on {target}"
+        console.print_table(title, ("layer", "weights", *precisions), cells, LAYERS_LEGEND)
+    if arguments.json:
+        console.write_json(arguments.json, found.to_dict())
+    if arguments.plot is not None:
+        plot_sensitivity(found, f"{compiler.source.name}, arithmetic of {target}", arguments.plot)
+    return console.EXIT_OK
+
+
+def _cell(effect: object) -> str:
+    from ddtasnet_edge.quantize.listen import Effect
+
+    assert isinstance(effect, Effect)
+    return f"{effect.worst_dsdr:+.3f} ({effect.snr_db:.0f})"
