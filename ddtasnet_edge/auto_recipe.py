@@ -31,9 +31,9 @@ NAME = "auto"
 CACHE = ".effects"
 # Timing: so many hops of each uniform bundle in turn, so many rounds; noise of the machine hits all alike.
 ROUNDS, ROUND_HOPS = 5, 100
-# How often the search may be sent back, with a smaller budget, by fake quantization or by the runtime.
+# How often the search may be sent back, by fake quantization or by the runtime, before all stays float.
 ATTEMPTS = 8
-# What is left of the budget when the runtime found more change on the verification music than there may be.
+# What is then allowed, as a share of what was predicted for the choice that changed too much.
 BACK_OFF = 0.7
 
 
@@ -57,39 +57,36 @@ class AutoRecipe:
         When the runtime finds more change than the budget allows, on music that the search did not hear, the search
         is repeated with a smaller one.
         """
-        allowed = self._budget
         search = Search(self.sensitivity(target, begin), self._costs(target, begin))
+        allowed = self._budget
         for attempt in range(ATTEMPTS):
             begin(f"{target}: searching, at most {allowed:.3f} dB")
-            choice, allowed = self._within_budget(target, search, allowed)
-            recipe = _recipe(choice)
-            notes = self._explain(target, search, choice)
+            choice = self._within_budget(target, search, allowed) if attempt < ATTEMPTS - 1 else search.all_float
             bundle, report = self._compiler.compile(
                 target,
-                recipe,
+                _recipe(choice),
                 self._out,
                 force=force or attempt > 0,
                 begin=begin,
                 max_sdr_drop=self._budget,
-                search=notes,
+                search=self._explain(target, search, choice),
             )
-            if report.passed or recipe.is_float:
+            if report.passed:
                 break
-            allowed *= BACK_OFF
+            allowed = BACK_OFF * min(allowed, search.predict(choice))
         return bundle, report
 
-    def _within_budget(self, target: str, search: Search, allowed: float) -> tuple[Choice, float]:
+    def _within_budget(self, target: str, search: Search, allowed: float) -> Choice:
         """A choice that holds the budget on the search music when all its layers are quantized together.
 
-        Returns it with the budget that it took: predictions of many layers at once err.
+        Predictions of many layers at once err; where they do, the search is repeated with less.
         """
         for _ in range(ATTEMPTS):
             choice = search.choose(allowed)
-            found = abs(self._hear(target, choice))
-            if found <= self._budget or all(name == FLOAT.name for name in choice.values()):
-                return choice, allowed
-            allowed *= max(0.5, BACK_OFF * self._budget / found)
-        return dict.fromkeys(choice, FLOAT.name), allowed
+            if abs(self._hear(target, choice)) <= self._budget:
+                return choice
+            allowed = BACK_OFF * min(allowed, search.predict(choice))
+        return search.all_float
 
     def _hear(self, target: str, choice: Choice) -> float:
         arithmetic, model = quantizer_for(target).ARITHMETIC, self._compiler.source.model

@@ -136,7 +136,8 @@ class Compiler:
         shutil.copytree(self._float_graph(target), folder, dirs_exist_ok=True)
         facts = exporter.inspect_graph(folder, self._layers)
         quantization: dict[str, Any] | None = None
-        if not recipe.is_float:
+        # A search that left every layer float has something to explain all the same.
+        if not recipe.is_float or search is not None:
             quantization = self._quantize(folder, target, recipe, facts)
             facts = exporter.inspect_graph(folder, self._layers)
             check_graph(facts, spec)

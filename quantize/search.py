@@ -41,6 +41,11 @@ class Search:
         total = sum(sensitivity.weights.values())
         self._shares = {layer: weights / total for layer, weights in sensitivity.weights.items()}
 
+    @property
+    def all_float(self) -> Choice:
+        """Nothing quantized."""
+        return dict.fromkeys(self._shares, FLOAT.name)
+
     def choose(self, budget: float) -> Choice:
         """Precisions by layer; budget: allowed change of the SDR of every stem of every clip, in dB.
 
