@@ -17,7 +17,7 @@ FIND_SONG := import importlib.util as u, pathlib; \
 	print(next(pathlib.Path(u.find_spec("stempeg").origin).parent.glob("data/*.stem.mp4")))
 
 # Training runs in a process of its own: after all converters and runtimes in one, its threads crashed.
-TRAINING := tests/test_training.py tests/test_training_music.py tests/test_cli_train.py
+TRAINING := tests/test_training.py tests/test_training_music.py tests/test_training_qat.py tests/test_cli_train.py
 
 .PHONY: demo test
 .DELETE_ON_ERROR:

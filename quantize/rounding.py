@@ -22,6 +22,13 @@ def round_nearest(weight: Tensor, bits: int, block: int | None) -> QuantizedWeig
     return _store(weight, _largest(weight, bits, size), bits, size)
 
 
+def rounded(weight: Tensor, bits: int, block: int | None) -> Tensor:
+    """What `round_nearest` stands for, [outputs, inputs], on the device of the weight."""
+    size = block or weight.shape[1]
+    steps = _spread(_largest(weight, bits, size), size, weight.shape[1])
+    return _to_grid(weight, steps, bits) * steps
+
+
 def round_least_error(weight: Tensor, bits: int, block: int | None, power: Tensor) -> QuantizedWeight:
     """The same, each scale chosen for the least squared error; power [inputs]: how much that of an input counts."""
     size = block or weight.shape[1]

@@ -29,6 +29,7 @@ EXAMPLES = """\
   ddtasnet-songs --out songs --count 400 --jobs 2 && ddtasnet-train --preset small --songs songs --hours 2
   ddtasnet-train --preset small --musdb /data/musdb18 --hours 48 --device cuda --batch 32
   ddtasnet-train --preset small --songs songs --hours 2 --out runs/small --resume
+  ddtasnet-train --qat dynamic_wi4b32_afp32 --from runs/small/best.safetensors --songs songs --steps 300 --rate 3e-4
 """
 
 # Songs made when no music is given: (train, validation), and their seconds.
@@ -46,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     model = parser.add_argument_group("model")
     model.add_argument("--preset", help="a preset, freshly initialised (default: small)")
     model.add_argument("--config", type=Path, metavar="FILE", help="a model configuration as JSON")
-    model.add_argument("--start-from", type=Path, metavar="FILE", help="begin with the weights of this checkpoint")
+    model.add_argument(
+        "--start-from", "--from", type=Path, metavar="FILE", help="begin with the weights of this checkpoint"
+    )
     music = parser.add_argument_group("music (without: a few songs are made in OUT/songs)")
     music.add_argument("--songs", type=Path, metavar="DIR", help="songs of ddtasnet-songs, train and validation")
     music.add_argument("--musdb", type=Path, metavar="ROOT", help="MUSDB18 or MUSDB18-HQ, its training set")
@@ -55,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--minutes", type=float)
     length.add_argument("--steps", type=int, help="optimizer steps; the only length that gives the same run twice")
     run = parser.add_argument_group("run")
+    run.add_argument("--qat", metavar="RECIPE", help="train with the weights rounded as this recipe stores them")
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     run.add_argument("--resume", action="store_true", help="go on with the run in --out")
     run.add_argument("--material", type=Path, metavar="DIR", help="where decoded music is kept (default: OUT/material)")
@@ -127,6 +131,7 @@ def _settings(arguments: argparse.Namespace, device: torch.device) -> TrainSetti
         segment_hops=arguments.segment_hops,
         learning_rate=arguments.rate,
         precision=precision,
+        qat=arguments.qat,
     )
 
 

@@ -17,14 +17,14 @@ PRECISIONS = ("float32", "bfloat16")
 class Augmentation:
     """How passages are varied. Probabilities are per passage for `together`, else per stem."""
 
-    together: float = 0.6  # all stems from one song at one moment, as music is; otherwise each from anywhere
+    together: float = 0.5  # all stems from one song at one moment, as music is; otherwise each from anywhere
     gain: float = 3.0  # largest change, dB
     swap: float = 0.5  # left for right
     invert: float = 0.5  # polarity
     mute: float = 0.03
-    varispeed: float = 0.1  # pitch and tempo together, as a tape does
+    varispeed: float = 0.2  # pitch and tempo together, as a tape does
     semitones: float = 3.0  # largest change of varispeed
-    shelf: float = 0.2  # a low and a high shelf filter
+    shelf: float = 0.3  # a low and a high shelf filter
     shelf_gain: float = 8.0  # largest change, dB
 
 
@@ -51,6 +51,7 @@ class TrainSettings:
     stft_weight: float = 0.5  # of the spectral loss beside the waveform's
     validations: int = 20  # spread evenly over the run
     precision: str = "float32"
+    qat: str | None = None  # the recipe whose rounding the weights are trained for
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:

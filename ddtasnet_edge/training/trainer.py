@@ -25,6 +25,7 @@ from ddtasnet_edge.training.interrupts import noted_interrupts
 from ddtasnet_edge.training.loss import separation_loss
 from ddtasnet_edge.training.material import Material
 from ddtasnet_edge.training.optimizer import make_optimizer
+from ddtasnet_edge.training.qat import RoundedWeights
 from ddtasnet_edge.training.settings import TrainSettings
 from ddtasnet_edge.training.snapshot import Learner, Position, load_snapshot, save_snapshot
 from ddtasnet_edge.training.validation import validate
@@ -61,6 +62,7 @@ class Trainer:
         self.ancestor = dict(ancestor or {})
         model.to(device).train()
         self.learner = Learner(model, AveragedModel(model, settings.average), make_optimizer(model, settings))
+        self._rounding = None if settings.qat is None else RoundedWeights(model, settings.qat)
         self.position = Position()
         self.stream: State = {}
         #: Step of the snapshot in the folder, None when there is none.
@@ -168,7 +170,7 @@ class Trainer:
     def _descend(self, hops: Tensor, stems: Tensor) -> tuple[float, float, State]:
         """One optimizer step; returns the loss, the norm of the gradient and the state after the segment."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            estimate, stream = self.model.scan(hops, self.stream)
+            estimate, stream = self._scan(hops)
         loss = separation_loss(
             estimate.float().movedim(1, -2).flatten(-2), stems, self.settings.stft_weight, self.position.step
         )
@@ -187,6 +189,11 @@ class Trainer:
         self.learner.optimizer.step()
         return value, norm, _plain(stream)
 
+    def _scan(self, hops: Tensor) -> tuple[Tensor, State]:
+        if self._rounding is None:
+            return self.model.scan(hops, self.stream)
+        return self._rounding.scan(self.model, hops, self.stream)
+
     def _validation_due(self) -> bool:
         return self.progress * self.settings.validations >= self.position.validations + 1
 
@@ -196,7 +203,9 @@ class Trainer:
         spent = max(position.seconds - position.seconds_at_row, 1e-9)
         config, settings = self.model.config, self.settings
         audio = settings.batch * settings.segment_hops * config.hop_length / config.sample_rate
-        scores = validate(self.learner.average.model, self.music.validation, self.device)
+        average = self.learner.average.model
+        judged = average if self._rounding is None else self._rounding.copy(average)
+        scores = validate(judged, self.music.validation, self.device)
         row = Row(
             step=position.step,
             minutes=position.seconds / 60.0,
