@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="small", metavar="PRESET|FILE", help="preset, checkpoint or .json (small)")
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--int8", action="store_true", help="the calibrated INT8 recipe, static_wi8_ai8")
-    precision.add_argument("--int4", action="store_true", help="the INT4 recipe, dynamic_wi4b32_afp32")
+    precision.add_argument("--int4", action="store_true", help="the INT4 recipe, dynamic_wi4b64_afp32")
     precision.add_argument("--recipe", metavar="NAME|FILE|auto", help="recipe, or a .json file of one (float32)")
     parser.add_argument(
         "--max-sdr-drop", type=float, metavar="DB", help="with --recipe auto: allowed change of any stem (0.1 dB)"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddtasnet_edge import console
 from ddtasnet_edge.clips import Clip, ClipFormat, MusdbFormat, default_clip, folder_clips
 from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.music import MusicChoice, find_music
@@ -18,21 +19,47 @@ SONGS, SECONDS = 8, 4.0
 # Of the default clip: the song as it is, and this many remixes of its stems at other levels. With one, a stem that
 # hardly sounds changed by 0.107 dB on LiteRT (20 test songs); with three no stem of any song does by 0.1 dB.
 REMIXES = 3
+# Below this peak, -60 dBFS, music has no more to say than noise.
+SILENT = 1e-3
+# Music is clipped when more than this share of its samples lies at full scale.
+FULL_SCALE, CLIPPED_SHARE = 0.999, 0.001
 REMIX_GAINS_DB = (-12.0, 6.0)
 
 
 def calibration_clips(form: ClipFormat, folder: Path | None = None) -> list[Clip]:
     """The calibration set: a seeded choice, the same every time.
 
-    folder: songs or a MUSDB18 root (its training set); without one, the default clip and a remix of its stems.
-    Raises AudioError when the music is shorter than a second.
+    folder: songs or a MUSDB18 root (its training set); without one, the default clip and remixes of its stems.
+    What is shorter than a second or silent is named and left out, what is clipped is named. Raises AudioError when
+    nothing is left.
     """
     found = _from_default_clip(form) if folder is None else folder_clips(folder, form, excerpt=SECONDS, choose=_some)
-    clips = list(found)
-    seconds = sum(clip.mix.shape[1] for clip in clips) / form.sample_rate
+    faults = [(clip, _fault(clip)) for clip in found]
+    usable = [clip for clip, fault in faults if fault is None]
+    if not usable:
+        raise AudioError(
+            f"no calibration music in {folder}: {faults[0][0].name} {faults[0][1]}; give songs of at least a second"
+        )
+    for clip, fault in faults:
+        if fault is not None:
+            console.say(f"calibration leaves out {clip.name}: it {fault}")
+    for clip in usable:
+        if _is_clipped(clip):
+            console.say(f"calibration hears clipping in {clip.name}: ranges may be narrower than music needs")
+    return usable
+
+
+def _fault(clip: Clip) -> str | None:
+    """Why a clip says nothing about ranges; None when it does."""
+    seconds = clip.mix.shape[1] / clip.sample_rate
     if seconds < 1.0:
-        raise AudioError(f"calibration music lasts {seconds:.2f} s, expected at least 1 s; give longer songs")
-    return clips
+        return f"lasts {seconds:.2f} s, expected at least 1 s"
+    loudest = float(np.abs(clip.mix).max())
+    return f"is silent, its peak is {loudest:.1e}" if loudest < SILENT else None
+
+
+def _is_clipped(clip: Clip) -> bool:
+    return float((np.abs(clip.mix) >= FULL_SCALE).mean()) > CLIPPED_SHARE
 
 
 def _some(count: int) -> list[int]:

@@ -22,7 +22,7 @@ DEFAULT_BUDGET = 0.1
 
 EXAMPLES = """\
   ddtasnet-recipes --songs songs --plot recipes.png        # all fixed recipes and auto, small on three targets
-  ddtasnet-recipes --model tiny small --target tflite --recipe static_wi8_ai8 dynamic_wi4b32_afp32
+  ddtasnet-recipes --model tiny small --target tflite --recipe static_wi8_ai8 dynamic_wi4b64_afp32
   ddtasnet-recipes --layers --model small --target tflite --plot layers.png
 """
 LEGEND = (

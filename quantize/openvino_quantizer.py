@@ -54,7 +54,9 @@ def _weight(weight: QuantizedWeight) -> ov.Node:
         return ops.multiply(_as_float(weight.values, weight.bits), ops.constant(weight.scales))
     outputs, blocks = weight.scales.shape
     values = _as_float(weight.padded.reshape(outputs, blocks, weight.block), weight.bits)
-    scaled = ops.multiply(values, ops.constant(weight.scales[:, :, None]))
+    # Scales of blocks fit into float16 by construction (rounding.py).
+    scales = ops.convert(ops.constant(weight.scales[:, :, None].astype(np.float16)), np.float32)
+    scaled = ops.multiply(values, scales)
     return ops.reshape(scaled, np.array([outputs, blocks * weight.block]), special_zero=False)
 
 

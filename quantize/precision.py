@@ -49,7 +49,7 @@ FLOAT = Precision("float", 32)
 STATIC8 = Precision("static", 8)
 DYNAMIC8 = Precision("dynamic", 8)
 DYNAMIC4 = Precision("dynamic", 4)
-BLOCKWISE4 = Precision("dynamic", 4, block=32)
+BLOCKWISE4 = Precision("dynamic", 4, block=64)
 
 
 def precision_named(name: str) -> Precision:

@@ -109,7 +109,10 @@ def _openvino_weight(node: Any) -> StoredWeight | None:
     outputs, *blocks = stored.shape
     four_bits = stored.get_element_type().get_type_name() == "i4"
     values = _signed(stored.get_data().view(np.uint8).ravel()) if four_bits else stored.get_data().copy()
-    scales = node.input_value(1).get_node().get_data().copy()
+    scale_node = node.input_value(1).get_node()
+    if scale_node.get_type_name() == "Convert":
+        scale_node = scale_node.input_value(0).get_node()
+    scales = scale_node.get_data().astype(np.float32)
     assert scales.shape == ((outputs, blocks[0], 1) if len(blocks) == 2 else (outputs, 1))
     return StoredWeight(values.reshape(outputs, -1), scales.reshape(outputs, -1))
 

@@ -33,7 +33,7 @@ FLOAT_BLOCKS = ("time_cbam", "spectral_cbam")
 AGREEMENT = 40.0
 HOPS = 100
 PRECISIONS = (
-    "static_wi8_ai8", "dynamic_wi8_afp32", "dynamic_wi4_afp32", "dynamic_wi4b32_afp32", "dynamic_wi4b128_afp32",
+    "static_wi8_ai8", "dynamic_wi8_afp32", "dynamic_wi4_afp32", "dynamic_wi4b64_afp32", "dynamic_wi4b128_afp32",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class TestPrecisions:
     def test_blocks_are_part_of_the_name(self, block: int) -> None:
         assert precision_named(f"dynamic_wi4b{block}_afp32").block == block
 
-    @pytest.mark.parametrize("name", ["int8", "dynamic_wi4b32", "static_wi8_ai8 ", "dynamic_wi2_afp32", ""])
+    @pytest.mark.parametrize("name", ["int8", "dynamic_wi4b64", "static_wi8_ai8 ", "dynamic_wi2_afp32", ""])
     def test_another_name_is_refused(self, name: str) -> None:
         with pytest.raises(ConfigError, match=f"unknown precision '{name}': expected float32, static_wi8_ai8, dyn"):
             precision_named(name)
@@ -56,7 +56,7 @@ class TestRecipes:
         ],
     )
     def test_what_is_quantized(self, recipe: Recipe, layer: str, quantized: bool) -> None:
-        assert recipe.precision_of(layer) == (recipe.precision if quantized else FLOAT)
+        assert recipe.precision_of(layer) == (recipe.layers.get(layer, recipe.precision) if quantized else FLOAT)
         assert FLOAT32.precision_of(layer) == FLOAT
 
     def test_names_are_those_of_their_precision(self) -> None:

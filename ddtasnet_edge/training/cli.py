@@ -29,7 +29,7 @@ EXAMPLES = """\
   ddtasnet-songs --out songs --count 400 --jobs 2 && ddtasnet-train --preset small --songs songs --hours 2
   ddtasnet-train --preset small --musdb /data/musdb18 --hours 48 --device cuda --batch 32
   ddtasnet-train --preset small --songs songs --hours 2 --out runs/small --resume
-  ddtasnet-train --qat dynamic_wi4b32_afp32 --from runs/small/best.safetensors --songs songs --steps 300 --rate 3e-4
+  ddtasnet-train --qat dynamic_wi4b64_afp32 --from runs/small/best.safetensors --songs songs --steps 300 --rate 3e-4
 """
 
 # Songs made when no music is given: (train, validation), and their seconds.
