@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ddtasnet_edge.clips import Clip
 from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.models.checkpoint import load_checkpoint, read_training
 from ddtasnet_edge.models.registry import create_model
-from ddtasnet_edge.quantize.plan import layers_of
+from ddtasnet_edge.quantize import quantizer_for, recipe_named
+from ddtasnet_edge.quantize.observe import observe
+from ddtasnet_edge.quantize.plan import layers_of, quantize_layers
 from ddtasnet_edge.quantize.recipe import is_kept_float
 from ddtasnet_edge.quantize.rounding import round_nearest
 from ddtasnet_edge.training.material import gather, song_tracks
@@ -76,7 +79,25 @@ def test_a_run_judges_what_it_trains_and_says_so(tmp_path: Path) -> None:
         settings = dataclasses.replace(SETTINGS, steps=2, qat=recipe, learning_rate=1e-6)
         rows = Trainer(create_model(CONFIG, 1), settings, music, folder, CPU).run(unwatched)
         scores[recipe] = rows[-1].mean
+        kept = load_checkpoint(folder / BEST)
+        on_grid = all(
+            torch.equal(weight, rounded)
+            for weight, rounded in zip(
+                kept.parameters(), RoundedWeights(kept, INT4).copy(kept).parameters(), strict=True
+            )
+        )
+        assert on_grid == (recipe is not None)
         assert read_training(folder / BEST)["settings"]["qat"] == recipe
-        load_checkpoint(folder / BEST)
     # At a rate of nothing both runs have the same weights; only one of them is heard rounded.
     assert scores[None] != scores[INT4]
+
+
+def test_a_bundle_stores_weights_that_are_on_the_grid_unchanged() -> None:
+    model = create_model(small_config())
+    rounded = RoundedWeights(model, INT4).copy(model).eval()
+    seen = observe(rounded, [Clip("noise", 0.2 * noise(2, 3200).numpy(), None, 44100, "noise")])
+    layers = quantize_layers(rounded, recipe_named(INT4), quantizer_for("onnx").ARITHMETIC, seen)
+    for name, layer in layers.items():
+        torch.testing.assert_close(
+            torch.from_numpy(layer.weight.matrix), layers_of(rounded)[name], rtol=1e-5, atol=1e-6
+        )

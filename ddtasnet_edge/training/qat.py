@@ -14,8 +14,8 @@ from ddtasnet_edge.models.ddtasnet import DDTasNet
 class RoundedWeights:
     """The weights of a model as a recipe stores them, computed anew in every step.
 
-    Weights only: what is rounded of activations is a hundred times less at four bits, and weights of eight bits
-    have never missed a threshold. To the nearest value, which takes no music; bundles are rounded with feedback.
+    To the nearest value; a checkpoint of rounded weights is on the grid already, so a bundle stores them unchanged.
+    Weights only: next to four-bit weights the rounding of activations is hardly heard.
     """
 
     def __init__(self, model: DDTasNet, recipe: str) -> None:

@@ -203,9 +203,7 @@ class Trainer:
         spent = max(position.seconds - position.seconds_at_row, 1e-9)
         config, settings = self.model.config, self.settings
         audio = settings.batch * settings.segment_hops * config.hop_length / config.sample_rate
-        average = self.learner.average.model
-        judged = average if self._rounding is None else self._rounding.copy(average)
-        scores = validate(judged, self.music.validation, self.device)
+        scores = validate(self._kept_model(), self.music.validation, self.device)
         row = Row(
             step=position.step,
             minutes=position.seconds / 60.0,
@@ -242,7 +240,12 @@ class Trainer:
         }
         if self.ancestor:
             facts["started_from"] = self.ancestor
-        save_checkpoint(self.learner.average.model, self.folder / name, training=facts)
+        save_checkpoint(self._kept_model(), self.folder / name, training=facts)
+
+    def _kept_model(self) -> DDTasNet:
+        """The averaged weights; rounded when they are trained for that, so that a bundle stores just these values."""
+        average = self.learner.average.model
+        return average if self._rounding is None else self._rounding.copy(average)
 
     def _heard(self) -> str:
         """Origin and licence of all the music that the weights have heard, each named once."""
