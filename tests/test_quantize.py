@@ -89,7 +89,7 @@ class TestQuantizedGraphs:
         layers = Layers(tiny.compiler.source.model)
         facts = exporter_for(bundle.manifest.target).inspect_graph(bundle.path, layers)
         assert bundle.manifest.quantization is not None
-        found = {product.layer for product in facts.products if product.dtype == "float32"}
+        found = {product.layer for product in facts.products if product.layer and product.dtype == "float32"}
         assert found == set(bundle.manifest.quantization["float_layers"])
 
     def test_the_dft_is_float(self, bundle: Bundle, tiny: Workshop) -> None:
