@@ -25,20 +25,24 @@ def compile(
     tracks: Sequence[str] | None = None,
     excerpt: float | None = None,
     songs: str | Path | None = None,
+    max_sdr_drop: float = 0.1,
 ) -> Path:
     """Compile a model and verify the result; what `ddtasnet-export` does for one target.
 
     model: a preset ("tiny", "small", "base", "large"), a checkpoint (.safetensors, .pt) or a configuration
     (.json). calibration: folder of songs for a calibrated recipe; musdb: MUSDB18 root to verify on, its test set;
     songs: a folder of ddtasnet-songs to verify on instead; tracks: names, None for all; excerpt: seconds from the
-    centre of each track, None for whole tracks. Returns the path of the bundle.
+    centre of each track, None for whole tracks; max_sdr_drop: in dB, the budget of the recipe "auto". Returns the
+    path of the bundle.
     Raises GateError when parity misses a threshold (the bundle stays, marked failed) and other EdgeErrors on bad
     input.
     """
     require(("torch", "safetensors"), "compiling", "export")
+    from ddtasnet_edge.auto_recipe import AutoRecipe
     from ddtasnet_edge.compiler import Compiler
     from ddtasnet_edge.music import MusicChoice
     from ddtasnet_edge.quantize import recipe_named
+    from ddtasnet_edge.quantize.recipe import AUTO
 
     verification = MusicChoice(
         musdb=None if musdb is None else Path(musdb),
@@ -47,7 +51,11 @@ def compile(
         excerpt=excerpt,
     )
     compiler = Compiler(model, verification, None if calibration is None else Path(calibration))
-    bundle, report = compiler.compile(target, recipe_named(recipe), Path(out), force=force)
+    if recipe == AUTO:
+        search = AutoRecipe(compiler, max_sdr_drop, Path(out))
+        bundle, report = search.compile(target, force=force)
+    else:
+        bundle, report = compiler.compile(target, recipe_named(recipe), Path(out), force=force)
     if not report.passed:
         raise GateError(f"{bundle.path} missed its parity thresholds: {'; '.join(report.failures)}")
     return bundle.path

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ddtasnet_edge.benchmarks.machine import describe_machine
 from ddtasnet_edge.benchmarks.sound import load_sound
 from ddtasnet_edge.benchmarks.suite import WARMUP_HOPS
-from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, pool
+from ddtasnet_edge.benchmarks.timing import measure_hops, pool
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.clips import Clip
-from ddtasnet_edge.compiler import Compiler, describe_calibration
+from ddtasnet_edge.compiler import Compiler, describe_calibration, unheard
 from ddtasnet_edge.errors import ConfigError
-from ddtasnet_edge.music import MusicChoice
+from ddtasnet_edge.music import has_stems
 from ddtasnet_edge.quantize import FLOAT32, Recipe, quantizer_for
 from ddtasnet_edge.quantize.calibration import search_clips
 from ddtasnet_edge.quantize.listen import Listener
 from ddtasnet_edge.quantize.plan import quantize_layers
 from ddtasnet_edge.quantize.precision import FLOAT, precision_named
+from ddtasnet_edge.quantize.recipe import AUTO
 from ddtasnet_edge.quantize.search import Choice, Costs, Search
 from ddtasnet_edge.quantize.sensitivity import TRIED, EffectCache, Sensitivity, measure_sensitivity
 from ddtasnet_edge.runtimes import open_session
 from ddtasnet_edge.runtimes.parity import ParityReport
 
-NAME = "auto"
 CACHE = ".effects"
 # Timing: so many hops of each uniform bundle in turn, so many rounds; noise of the machine hits all alike.
 ROUNDS, ROUND_HOPS = 5, 100
@@ -40,41 +42,66 @@ BACK_OFF = 0.7
 def check_budget(max_sdr_drop: float) -> None:
     """Raise ConfigError unless a budget is a number of dB that something could stay within."""
     if not 0.0 < max_sdr_drop < 100.0:
-        raise ConfigError(f"--max-sdr-drop is {max_sdr_drop:g} dB, expected more than 0; 0.1 is hardly audible")
+        raise ConfigError(
+            f"--max-sdr-drop is {max_sdr_drop:g} dB, expected more than 0 and less than 100; 0.1 is hardly audible"
+        )
 
 
 class AutoRecipe:
     """Searches for one model; effects of layers are kept in `<out>/.effects` for the next search."""
 
-    def __init__(self, compiler: Compiler, max_sdr_drop: float, verification: MusicChoice, out: Path) -> None:
-        """verification: the music of the compiler's parity gate; the search listens to other music."""
+    def __init__(self, compiler: Compiler, max_sdr_drop: float, out: Path) -> None:
+        """The search listens to other music than the compiler verifies on. Raises ConfigError for an impossible budget,
+        or a model whose true stems no music here has.
+        """
         check_budget(max_sdr_drop)
-        self._compiler, self._budget, self._verification, self._out = compiler, max_sdr_drop, verification, out
+        sources = compiler.source.model.config.sources
+        if not has_stems(compiler.source.model.config):
+            raise ConfigError(f"the search needs true stems, and none are known of {sources}; choose a fixed recipe")
+        self._compiler, self._budget, self._out = compiler, max_sdr_drop, out
 
-    def compile(self, target: str, *, force: bool = False, begin: Callable[[str], None]) -> tuple[Bundle, ParityReport]:
+    def compile(
+        self, target: str, *, force: bool = False, begin: Callable[[str], None] = unheard
+    ) -> tuple[Bundle, ParityReport]:
         """Search, then write the bundle as `Compiler.compile` does; its gate is the budget.
 
         When the runtime finds more change than the budget allows, on music that the search did not hear, the search
         is repeated with a smaller one.
         """
+        begin(f"{target}: listening to the float model")
         search = Search(self.sensitivity(target, begin), self._costs(target, begin))
-        allowed = self._budget
+        allowed, forced = self._budget, force
         for attempt in range(ATTEMPTS):
             begin(f"{target}: searching, at most {allowed:.3f} dB")
             choice = self._within_budget(target, search, allowed) if attempt < ATTEMPTS - 1 else search.all_float
+            choice = self._fastest(target, search, choice)
             bundle, report = self._compiler.compile(
                 target,
                 _recipe(choice),
                 self._out,
-                force=force or attempt > 0,
+                force=forced,
                 begin=begin,
                 max_sdr_drop=self._budget,
                 search=self._explain(target, search, choice),
             )
-            if report.passed:
+            if report.passed or choice == search.all_float:
                 break
-            allowed = BACK_OFF * min(allowed, search.predict(choice))
+            allowed, forced = BACK_OFF * min(allowed, search.predict(choice)), True
         return bundle, report
+
+    def _fastest(self, target: str, search: Search, choice: Choice) -> Choice:
+        """The choice, or one precision for all layers where that holds the budget too and is measured to be faster.
+
+        Predicted times do not know what it costs a graph to change between precisions.
+        """
+        uniform = [dict.fromkeys(choice, precision.name) for precision in TRIED]
+        uniform = [each for each in uniform if search.predict_us(each) < search.costs.float_us and each != choice]
+        held = [each for each in uniform if abs(self._hear(target, each)) <= self._budget]
+        if not held or choice == search.all_float:
+            return choice
+        rival = min(held, key=search.predict_us)
+        ours, theirs = self._time(target, [_recipe(choice), _recipe(rival)])
+        return choice if ours <= theirs else rival
 
     def _within_budget(self, target: str, search: Search, allowed: float) -> Choice:
         """A choice that holds the budget on the search music when all its layers are quantized together.
@@ -106,21 +133,25 @@ class AutoRecipe:
     def _costs(self, target: str, begin: Callable[[str], None]) -> Costs:
         """Measured time of a hop with all layers in one precision, for each precision."""
         begin(f"{target}: timing each precision")
-        uniform = [FLOAT32, *(Recipe(f"all_{each.name}", each, "for timing") for each in TRIED)]
+        recipes = [Recipe(f"all_{each.name}", each, "for timing") for each in TRIED]
+        float_us, *others = self._time(target, [FLOAT32, *recipes])
+        return Costs(float_us, {each.name: time for each, time in zip(TRIED, others, strict=True)})
+
+    def _time(self, target: str, recipes: Sequence[Recipe]) -> list[float]:
+        """Median time of a hop in microseconds with each recipe, in rounds that take turns."""
+        hops = load_sound(self._compiler.source.model.spec(), ROUND_HOPS).hops
         with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
-            sessions = {}
-            for recipe in uniform:
-                folder = Path(temporary, recipe.precision.name)
+            sessions = []
+            for index, recipe in enumerate(recipes):
+                folder = Path(temporary, str(index))
                 folder.mkdir()
                 self._compiler.build(folder, target, recipe)
-                sessions[recipe.precision.name] = opened.enter_context(open_session(folder))
-            hops = load_sound(self._compiler.source.model.spec(), ROUND_HOPS).hops
-            rounds: dict[str, list[HopTimes]] = {name: [] for name in sessions}
-            for _ in range(ROUNDS):
-                for name, session in sessions.items():
-                    rounds[name].append(measure_hops(session, hops, ROUND_HOPS, warmup=WARMUP_HOPS, paced=False))
-        medians = {name: pool(times).percentile_us(500) for name, times in rounds.items()}
-        return Costs(medians.pop(FLOAT.name), medians)
+                sessions.append(opened.enter_context(open_session(folder)))
+            rounds = [
+                [measure_hops(session, hops, ROUND_HOPS, warmup=WARMUP_HOPS, paced=False) for session in sessions]
+                for _ in range(ROUNDS)
+            ]
+        return [pool(times).percentile_us(500) for times in zip(*rounds, strict=True)]
 
     def _explain(self, target: str, search: Search, choice: Choice) -> Mapping[str, Any]:
         """For the manifest: what was allowed, what was predicted, and why each layer has its precision."""
@@ -130,13 +161,14 @@ class AutoRecipe:
             "simulated_change_db": self._hear(target, choice),
             "predicted_us": search.predict_us(choice),
             "measured_us": search.costs.to_dict(),
+            "machine": asdict(describe_machine()),
             "searched_on": describe_calibration(self._clips),
             "layers": {layer: {"chosen": name, "alone": search.alone(layer)} for layer, name in choice.items()},
         }
 
     @cached_property
     def _clips(self) -> list[Clip]:
-        return search_clips(self._compiler.source.model.config, self._verification)
+        return search_clips(self._compiler.source.model.config, self._compiler.verification)
 
     @cached_property
     def _listener(self) -> Listener:
@@ -145,4 +177,4 @@ class AutoRecipe:
 
 def _recipe(choice: Choice) -> Recipe:
     layers = {layer: precision_named(name) for layer, name in choice.items()}
-    return Recipe(NAME, FLOAT, "found by --recipe auto", layers)
+    return Recipe(AUTO, FLOAT, "found by --recipe auto", layers)

@@ -38,11 +38,12 @@ from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products
 from ddtasnet_edge.export.layers import Layers
 from ddtasnet_edge.models.source import find_model
 from ddtasnet_edge.music import Music, MusicChoice, find_music, has_stems
-from ddtasnet_edge.quantize import Recipe, quantizer_for
+from ddtasnet_edge.quantize import FLOAT32, Recipe, quantizer_for
 from ddtasnet_edge.quantize.calibration import calibration_clips
 from ddtasnet_edge.quantize.observe import Observation, observe
 from ddtasnet_edge.quantize.plan import layers_of, quantize_layers
 from ddtasnet_edge.quantize.precision import precision_named
+from ddtasnet_edge.quantize.recipe import AUTO
 from ddtasnet_edge.runtimes import open_session
 from ddtasnet_edge.runtimes.parity import ParityReport, Trace, compare, run_clip
 from ddtasnet_edge.runtimes.thresholds import thresholds_for
@@ -61,7 +62,7 @@ TIMED_HOPS = 300
 STAGES = 2
 
 
-def _unheard(stage: str) -> None:
+def unheard(stage: str) -> None:
     """Where stages go when nobody listens."""
 
 
@@ -74,8 +75,12 @@ class Compiler:
         """model: preset, checkpoint or configuration file; verification: the music of the parity gate; calibration:
         a folder of songs or a MUSDB18 root. Without either, the default clip. Raises ConfigError or CheckpointError.
         """
+        # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
+        torch.set_num_threads(1)
         self.source = find_model(model)
-        self._verification = verification or MusicChoice()
+        self.verification = verification or MusicChoice()
+        #: What there is to say about the calibration music.
+        self.remarks: list[str] = []
         self._calibration_folder = calibration
         self._layers = Layers(self.source.model)
 
@@ -100,7 +105,7 @@ class Compiler:
         out: Path,
         *,
         force: bool = False,
-        begin: Callable[[str], None] = _unheard,
+        begin: Callable[[str], None] = unheard,
         max_sdr_drop: float | None = None,
         search: Mapping[str, Any] | None = None,
     ) -> tuple[Bundle, ParityReport]:
@@ -110,8 +115,6 @@ class Compiler:
         found, for the manifest. The folder appears whole, at the end, also when parity failed: then its status says
         so and the caller decides. Raises ExportError and what `place` raises.
         """
-        # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
-        torch.set_num_threads(1)
         place = self.place(target, recipe, out, force=force)
         self._read_music(recipe)
         with files.writing_folder(place, replace=force) as folder:
@@ -186,7 +189,9 @@ class Compiler:
 
     def _quantize(self, folder: Path, target: str, recipe: Recipe, facts: GraphFacts) -> dict[str, Any]:
         quantizer = quantizer_for(target)
-        seen = self.observations if recipe.needs_calibration else {}
+        # A search has listened to every precision, whatever it chose.
+        calibrated = recipe.needs_calibration or recipe.name == AUTO
+        seen = self.observations if calibrated else {}
         layers = quantize_layers(self.source.model, recipe, quantizer.ARITHMETIC, seen)
         nodes = {product.layer: product.node for product in facts.products}
         quantizer.quantize_graph(folder, {nodes[name]: layer for name, layer in layers.items()})
@@ -195,14 +200,20 @@ class Compiler:
             "recipe": recipe.to_dict(),
             "layers": {name: layer.precision.name for name, layer in layers.items()},
             "float_layers": sorted(kept),
-            "calibration": describe_calibration(self.calibration) if recipe.needs_calibration else None,
+            "calibration": self._describe_calibration() if calibrated else None,
         }
+
+    def _describe_calibration(self) -> dict[str, Any]:
+        return describe_calibration(self.calibration) | ({"remarks": self.remarks} if self.remarks else {})
 
     def _verify(self, bundle: Bundle, max_sdr_drop: float | None) -> tuple[Bundle, ParityReport]:
         with open_session(bundle) as session:
             # Without true stems there is no SDR: such a model is judged by SNR, as random weights are.
             weights = bundle.manifest.weights if has_stems(bundle.manifest.spec) else "random"
-            thresholds = thresholds_for(bundle.manifest.target, bundle.manifest.recipe, weights, session.runtime)
+            # A recipe of one's own that rounds nothing is held to what float32 is held to.
+            rounded = (bundle.manifest.quantization or {}).get("layers")
+            recipe = bundle.manifest.recipe if rounded else FLOAT32.name
+            thresholds = thresholds_for(bundle.manifest.target, recipe, weights, session.runtime)
             if max_sdr_drop is not None:
                 thresholds = replace(thresholds, dsdr_db=max_sdr_drop)
             music, again = tee(self._clips_and_references())
@@ -232,12 +243,12 @@ class Compiler:
     def _music(self) -> Music:
         """The music of the parity gate. A model with stems that it lacks gets clips without any."""
         config = self.source.model.config
-        return find_music(config, self._verification, with_stems=has_stems(config))
+        return find_music(config, self.verification, with_stems=has_stems(config))
 
     @cached_property
     def calibration(self) -> list[Clip]:
         """The music that ranges are measured on."""
-        return calibration_clips(self.source.model.config, self._calibration_folder)
+        return calibration_clips(self.source.model.config, self._calibration_folder, self.remarks.append)
 
     @cached_property
     def observations(self) -> dict[str, Observation]:
@@ -262,7 +273,7 @@ class Compiler:
         trained_on = str(self.source.training.get("data", "see the checkpoint's card"))
         weights = "random weights: no training data" if self.source.weights == "random" else trained_on
         licence = {"software": "MIT", "weights": weights, "parity": self._music.note}
-        if recipe.needs_calibration:
+        if recipe.needs_calibration or recipe.name == AUTO:
             licence["calibration"] = f"ranges measured on: {_notes(self.calibration)}"
         return licence
 

@@ -16,6 +16,7 @@ from ddtasnet_edge.music_options import add_music_options, music_choice
 
 if TYPE_CHECKING:
     from ddtasnet_edge.bundle import Bundle
+    from ddtasnet_edge.compiler import Compiler
     from ddtasnet_edge.quantize import Recipe
     from ddtasnet_edge.runtimes.parity import ParityReport, StemParity
 
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="small", metavar="PRESET|FILE", help="preset, checkpoint or .json (small)")
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--int8", action="store_true", help="the calibrated INT8 recipe, static_wi8_ai8")
-    precision.add_argument("--int4", action="store_true", help="the INT4 recipe, dynamic_wi4b64_afp32")
+    precision.add_argument("--int4", action="store_true", help="the INT4 recipe, dynamic_wi4b64_wi8_afp32")
     precision.add_argument("--recipe", metavar="NAME|FILE|auto", help="recipe, or a .json file of one (float32)")
     parser.add_argument(
         "--max-sdr-drop", type=float, metavar="DB", help="with --recipe auto: allowed change of any stem (0.1 dB)"
@@ -95,36 +96,38 @@ def _export(arguments: argparse.Namespace) -> int:
     with console.stages(STAGES * len(targets), arguments.quiet) as begin:
         for target in targets:
             results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force, begin=begin))
-    _report(arguments, results)
+    _report(arguments, compiler, results)
     return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
 
 
 def _export_auto(arguments: argparse.Namespace, verification: MusicChoice) -> int:
     """Search a recipe for each target."""
-    from ddtasnet_edge.auto_recipe import NAME, AutoRecipe, check_budget
+    from ddtasnet_edge.auto_recipe import AutoRecipe, check_budget
     from ddtasnet_edge.compiler import Compiler
     from ddtasnet_edge.quantize import Recipe
     from ddtasnet_edge.quantize.precision import FLOAT
+    from ddtasnet_edge.quantize.recipe import AUTO
 
     budget = DEFAULT_BUDGET if arguments.max_sdr_drop is None else arguments.max_sdr_drop
     check_budget(budget)
     compiler = Compiler(arguments.model, verification, arguments.calibration)
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
     for target in targets:
-        compiler.place(target, Recipe(NAME, FLOAT, ""), arguments.out, force=arguments.force)
+        compiler.place(target, Recipe(AUTO, FLOAT, ""), arguments.out, force=arguments.force)
     console.say(compiler.source.describe(), arguments.quiet)
-    auto = AutoRecipe(compiler, budget, verification, arguments.out)
+    auto = AutoRecipe(compiler, budget, arguments.out)
     with console.activity(arguments.quiet) as begin:
         results = [auto.compile(target, force=arguments.force, begin=begin) for target in targets]
-    _report(arguments, results)
+    _report(arguments, compiler, results)
     return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe | None:
     """The recipe that was asked for; None when it is to be searched."""
     from ddtasnet_edge.quantize import FLOAT32, INT4, INT8, recipe_named
+    from ddtasnet_edge.quantize.recipe import AUTO
 
-    if arguments.recipe == "auto":
+    if arguments.recipe == AUTO:
         return None
     if arguments.recipe is not None:
         return recipe_named(arguments.recipe)
@@ -141,7 +144,9 @@ def _verification(arguments: argparse.Namespace) -> MusicChoice:
     return choice
 
 
-def _report(arguments: argparse.Namespace, results: Sequence[tuple[Bundle, ParityReport]]) -> None:
+def _report(arguments: argparse.Namespace, compiler: Compiler, results: Sequence[tuple[Bundle, ParityReport]]) -> None:
+    for remark in compiler.remarks:
+        console.say(remark, arguments.quiet)
     if not arguments.quiet and arguments.json != "-":
         if len(results[0][1].clips) > SHOWN_CLIPS:
             rows = [row for result in results for row in _spread(*result)]

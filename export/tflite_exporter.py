@@ -33,7 +33,7 @@ def export_graph(model: DDTasNet, folder: Path) -> None:
 
 
 def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
-    """Facts of `model.tflite`. A product is named by the tensor it writes, as ai-edge-quantizer names it."""
+    """Facts of `model.tflite`. A product is named by the tensor that it writes."""
     path = folder / FILES[0]
     signature = _signature(path)
     model = flatbuffer_utils.read_model(str(path))

@@ -1,16 +1,15 @@
-"""The music that a model is calibrated on: a seeded choice of songs, played from their beginning, hop after hop."""
+"""The music that a model is calibrated on, and the music that a search listens to: seeded choices of clips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ddtasnet_edge import console
 from ddtasnet_edge.clips import Clip, ClipFormat, MusdbFormat, default_clip, folder_clips
-from ddtasnet_edge.errors import AudioError
+from ddtasnet_edge.errors import AudioError, ConfigError
 from ddtasnet_edge.music import MusicChoice, find_music
 
 SEED, SEARCH_SEED = 0, 1
@@ -26,12 +25,18 @@ FULL_SCALE, CLIPPED_SHARE = 0.999, 0.001
 REMIX_GAINS_DB = (-12.0, 6.0)
 
 
-def calibration_clips(form: ClipFormat, folder: Path | None = None) -> list[Clip]:
+def _unheard(remark: str) -> None:
+    """Where remarks go when nobody listens."""
+
+
+def calibration_clips(
+    form: ClipFormat, folder: Path | None = None, say: Callable[[str], None] = _unheard
+) -> list[Clip]:
     """The calibration set: a seeded choice, the same every time.
 
     folder: songs or a MUSDB18 root (its training set); without one, the default clip and remixes of its stems.
-    What is shorter than a second or silent is named and left out, what is clipped is named. Raises AudioError when
-    nothing is left.
+    What is shorter than a second or silent is left out, and `say` hears of it, as of what is clipped. Raises
+    AudioError when nothing is left.
     """
     found = _from_default_clip(form) if folder is None else folder_clips(folder, form, excerpt=SECONDS, choose=_some)
     faults = [(clip, _fault(clip)) for clip in found]
@@ -42,10 +47,10 @@ def calibration_clips(form: ClipFormat, folder: Path | None = None) -> list[Clip
         )
     for clip, fault in faults:
         if fault is not None:
-            console.say(f"calibration leaves out {clip.name}: it {fault}")
+            say(f"calibration leaves out {clip.name}: it {fault}")
     for clip in usable:
         if _is_clipped(clip):
-            console.say(f"calibration hears clipping in {clip.name}: ranges may be narrower than music needs")
+            say(f"calibration hears clipping in {clip.name}: ranges may be narrower than music needs")
     return usable
 
 
@@ -71,12 +76,18 @@ def search_clips(form: ClipFormat, music: MusicChoice) -> list[Clip]:
     """Clips with true stems to search a recipe on, none of them of the split that `music` verifies on.
 
     Remixes of the default clip, other ones than those of the calibration set, and, where `music` names a folder,
-    excerpts of the tracks that training validates on. Raises AudioError when these cannot be read.
+    excerpts of the tracks that training validates on. Raises ConfigError when these are to be verified on, AudioError
+    when they cannot be read.
     """
     clips = list(_remixes(default_clip(form), SEARCH_SEED))
     if music.songs is not None or music.musdb is not None:
         split = "validation" if music.songs is not None else "train"
-        found = find_music(form, replace(music, split=split, tracks=None, excerpt=SECONDS)).tracks
+        if music.split == split:
+            raise ConfigError(f"the search listens to the split '{split}', so verify on another, such as 'test'")
+        try:
+            found = find_music(form, replace(music, split=split, tracks=None, excerpt=SECONDS)).tracks
+        except AudioError as error:
+            raise AudioError(f"the search listens to the split '{split}' of the music: {error}") from error
         names = list(found) if music.songs is not None else [list(found)[index] for index in _some(len(found))]
         clips += [found[name]() for name in names]
     return clips

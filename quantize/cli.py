@@ -14,7 +14,7 @@ from ddtasnet_edge.music_options import add_music_options, music_choice
 
 if TYPE_CHECKING:
     from ddtasnet_edge.compiler import Compiler
-    from ddtasnet_edge.music import MusicChoice
+    from ddtasnet_edge.quantize import Recipe
     from ddtasnet_edge.quantize.compare import RecipeResult
 
 TARGETS = ("onnx", "openvino", "tflite")
@@ -22,7 +22,7 @@ DEFAULT_BUDGET = 0.1
 
 EXAMPLES = """\
   ddtasnet-recipes --songs songs --plot recipes.png        # all fixed recipes and auto, small on three targets
-  ddtasnet-recipes --model tiny small --target tflite --recipe static_wi8_ai8 dynamic_wi4b64_afp32
+  ddtasnet-recipes --model tiny small --target tflite --recipe static_wi8_ai8 dynamic_wi4b64_wi8_afp32
   ddtasnet-recipes --layers --model small --target tflite --plot layers.png
 """
 LEGEND = (
@@ -44,7 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", nargs="+", metavar="NAME|FILE|auto", help="recipes (all quantized ones and auto)")
     parser.add_argument("--layers", action="store_true", help="what each layer alone bears, by fake quantization")
     parser.add_argument("--max-sdr-drop", type=float, default=DEFAULT_BUDGET, metavar="DB", help="budget of auto (0.1)")
-    parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
+    parser.add_argument(
+        "--out",
+        default=Path("build/recipes"),
+        type=Path,
+        metavar="DIR",
+        help="for bundles, which are replaced (build/recipes)",
+    )
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="music to calibrate on")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it into a .png, .svg or .pdf")
     add_music_options(parser, "compare on", split="--subset")
@@ -67,7 +73,9 @@ def _recipes(arguments: argparse.Namespace) -> int:
     from ddtasnet_edge.quantize.plot import plot_recipes
 
     with console.activity(arguments.quiet) as begin:
-        results = [result for compiled in _compilers(arguments) for result in _compare(arguments, *compiled, begin)]
+        # Every name, file and folder is looked at before the first bundle is made.
+        compilers = [(compiler, _recipes_for(arguments, compiler)) for compiler in _compilers(arguments)]
+        results = [result for each in compilers for result in _compare(arguments, *each, begin)]
     if arguments.json != "-" and not arguments.quiet:
         console.print_table("Recipes", COLUMNS, rows(results), LEGEND)
     if arguments.json:
@@ -77,30 +85,44 @@ def _recipes(arguments: argparse.Namespace) -> int:
     return console.EXIT_OK if all(result.passed for result in results) else console.EXIT_GATE_FAILED
 
 
-def _compilers(arguments: argparse.Namespace) -> Iterator[tuple[Compiler, MusicChoice]]:
+def _compilers(arguments: argparse.Namespace) -> Iterator[Compiler]:
     from ddtasnet_edge.compiler import Compiler
 
     choice = music_choice(arguments)
     for model in arguments.model:
-        yield Compiler(model, choice, arguments.calibration), choice
+        yield Compiler(model, choice, arguments.calibration)
+
+
+def _recipes_for(arguments: argparse.Namespace, compiler: Compiler) -> list[Recipe | None]:
+    """The recipes to compare, None for the one to be searched. Raises ConfigError for what cannot be compiled."""
+    from ddtasnet_edge.auto_recipe import AutoRecipe
+    from ddtasnet_edge.quantize import FLOAT32, RECIPES, recipe_named
+    from ddtasnet_edge.quantize.recipe import AUTO
+
+    names = arguments.recipe or [*(name for name in RECIPES if name != FLOAT32.name), AUTO]
+    recipes = [None if name == AUTO else recipe_named(name) for name in names]
+    for target in arguments.target:
+        for recipe in recipes:
+            compiler.place(target, recipe or FLOAT32, arguments.out, force=True)
+    if None in recipes:
+        AutoRecipe(compiler, arguments.max_sdr_drop, arguments.out)
+    return recipes
 
 
 def _compare(
-    arguments: argparse.Namespace, compiler: Compiler, choice: MusicChoice, begin: console.Begin
+    arguments: argparse.Namespace, compiler: Compiler, recipes: Sequence[Recipe | None], begin: console.Begin
 ) -> Iterator[RecipeResult]:
     from ddtasnet_edge.auto_recipe import AutoRecipe
-    from ddtasnet_edge.quantize import FLOAT32, RECIPES, recipe_named
     from ddtasnet_edge.quantize.compare import summarize
 
-    names = arguments.recipe or [*(name for name in RECIPES if name != FLOAT32.name), "auto"]
-    auto = AutoRecipe(compiler, arguments.max_sdr_drop, choice, arguments.out)
-    for name in names:
+    auto = AutoRecipe(compiler, arguments.max_sdr_drop, arguments.out) if None in recipes else None
+    for recipe in recipes:
         for target in arguments.target:
-            if name == "auto":
-                bundle, report = auto.compile(target, force=True, begin=begin)
-            else:
-                recipe = recipe_named(name)
+            if recipe is not None:
                 bundle, report = compiler.compile(target, recipe, arguments.out, force=True, begin=begin)
+            else:
+                assert auto is not None, "made when a recipe is to be searched"
+                bundle, report = auto.compile(target, force=True, begin=begin)
             yield summarize(bundle, report, compiler.float_bytes(target))
 
 
@@ -111,9 +133,9 @@ def _layers(arguments: argparse.Namespace) -> int:
     if len(arguments.model) > 1 or len(arguments.target) > 1:
         raise ConfigError("--layers looks at one model on one target; name them with --model and --target")
     (target,) = arguments.target
-    ((compiler, choice),) = _compilers(arguments)
+    (compiler,) = _compilers(arguments)
     with console.activity(arguments.quiet) as begin:
-        found = AutoRecipe(compiler, arguments.max_sdr_drop, choice, arguments.out).sensitivity(target, begin)
+        found = AutoRecipe(compiler, arguments.max_sdr_drop, arguments.out).sensitivity(target, begin)
     precisions = list(next(iter(found.effects.values())))
     if arguments.json != "-" and not arguments.quiet:
         cells = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -17,7 +18,7 @@ class RecipeResult:
     """One bundle over all clips of the parity gate.
 
     weight_bytes: that a hop reads; share: of those of float32; snr_db: the lowest; mean_dsdr: by stem, over clips;
-    worst_dsdr: largest absolute change of any stem of any clip, and where that was.
+    worst_dsdr: largest absolute change of any stem of any clip, and where that was; NaN without any known stem.
     """
 
     model: str
@@ -38,11 +39,11 @@ class RecipeResult:
 
 def summarize(bundle: Bundle, report: Any, float_bytes: int) -> RecipeResult:
     """report: the ParityReport of the bundle; float_bytes: weights that the float32 bundle of that target reads."""
-    stems = [(clip.clip, stem) for clip in report.clips for stem in clip.stems]
+    known = [(clip.clip, stem) for clip in report.clips for stem in clip.stems if not math.isnan(stem.dsdr)]
     changes = {
-        source: [stem.dsdr for _, stem in stems if stem.source == source] for source in bundle.manifest.spec.sources
+        source: [stem.dsdr for _, stem in known if stem.source == source] for source in bundle.manifest.spec.sources
     }
-    track, worst = max(stems, key=lambda pair: abs(pair[1].dsdr))
+    track, worst = max(known, key=lambda pair: abs(pair[1].dsdr)) if known else ("", None)
     weight_bytes = int(bundle.manifest.graph["weight_bytes"])
     return RecipeResult(
         model=str(bundle.manifest.model["name"]),
@@ -52,8 +53,8 @@ def summarize(bundle: Bundle, report: Any, float_bytes: int) -> RecipeResult:
         share=weight_bytes / float_bytes,
         snr_db=min(clip.snr_db for clip in report.clips),
         mean_dsdr={source: fmean(values) for source, values in changes.items() if values},
-        worst_dsdr=abs(worst.dsdr),
-        where=f"{worst.source} of {track}",
+        worst_dsdr=math.nan if worst is None else abs(worst.dsdr),
+        where="-" if worst is None else f"{worst.source} of {track}",
         passed=report.passed,
     )
 
@@ -68,8 +69,8 @@ def rows(results: Sequence[RecipeResult]) -> list[tuple[str, ...]]:
             f"{result.weight_bytes / 1e6:.2f}",
             f"{result.share:.3f}",
             f"{result.snr_db:.1f}",
-            f"{max(result.mean_dsdr.values(), key=abs):+.3f}",
-            f"{result.worst_dsdr:.3f}",
+            f"{max(result.mean_dsdr.values(), key=abs):+.3f}" if result.mean_dsdr else "-",
+            f"{result.worst_dsdr:.3f}" if result.mean_dsdr else "-",
             result.where,
             "ok" if result.passed else "FAILED",
         )

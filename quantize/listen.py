@@ -46,7 +46,7 @@ class Effect:
 
 
 def together(effects: Sequence[Effect]) -> NDArray[np.float64]:
-    """The growth to expect of several changes at once, on the safe side, [clips, sources].
+    """The growth to expect of several changes at once, [clips, sources].
 
     Noises of different layers do not know each other, so their energies add up. What the growth of one has beyond
     its noise is noise that happens to point towards the true stem or away from it; on other music it points

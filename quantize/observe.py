@@ -13,16 +13,13 @@ from ddtasnet_edge.clips import Clip
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.quantize.products import side_by_side, stream_hops
 
-# Inputs kept of each product, spread evenly over all hops: enough to compare ranges by, and bounded.
-ROWS = 2048
-
 
 @dataclass(frozen=True, eq=False)
 class Observation:
     """One product over all hops of the calibration music, every hop with the state that the hops before it left.
 
     low, high: the range of its input, low_out, high_out: of its output; moment [inputs, inputs], float64: the mean
-    of x x' over all inputs x; rows [n, inputs]: some of the inputs, spread evenly over the music.
+    of x x' over all inputs x.
     """
 
     low: float
@@ -30,7 +27,6 @@ class Observation:
     low_out: float
     high_out: float
     moment: Tensor
-    rows: Tensor
 
 
 class _Watch:
@@ -40,38 +36,30 @@ class _Watch:
         self.low = self.low_out = self.high = self.high_out = 0.0
         self.moment = torch.zeros(inputs, inputs, dtype=torch.float64)
         self.count = 0
-        self.rows: list[Tensor] = []
 
-    def see(self, x: Tensor, y: Tensor, keep: bool) -> None:
+    def see(self, x: Tensor, y: Tensor) -> None:
         rows = x.reshape(-1, x.shape[-1])
         self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
         self.low_out, self.high_out = min(self.low_out, float(y.min())), max(self.high_out, float(y.max()))
         self.moment += (rows.T @ rows).double()
         self.count += len(rows)
-        if keep:
-            self.rows.append(rows)
 
     def result(self) -> Observation:
-        rows = torch.cat(self.rows)
-        return Observation(self.low, self.high, self.low_out, self.high_out, self.moment / self.count, rows)
+        return Observation(self.low, self.high, self.low_out, self.high_out, self.moment / self.count)
 
 
 def observe(model: DDTasNet, clips: Sequence[Clip]) -> dict[str, Observation]:
     """Stream clips through the model and look at every product, by layer."""
     watches: dict[str, _Watch] = {}
-    keep = True
 
     def look(layer: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         y = F.linear(x, weight, bias)
-        watches.setdefault(layer, _Watch(weight.shape[1])).see(x, y, keep)
+        if layer not in watches:
+            watches[layer] = _Watch(weight.shape[1])
+        watches[layer].see(x, y)
         return y
 
-    hop = model.config.hop_length
-    # Two streams share the products of the spectral branch.
-    stride = max(1, 2 * sum(clip.mix.shape[1] // hop for clip in clips) // ROWS)
     for mix in side_by_side([clip.mix for clip in clips]):
-        hops = stream_hops(model, mix, look)
-        for index in range(mix.shape[-1] // hop):
-            keep = index % stride == 0
-            next(hops)
+        for _ in stream_hops(model, mix, look):
+            pass
     return {layer: watch.result() for layer, watch in watches.items()}

@@ -59,7 +59,7 @@ def plot_recipes(results: Sequence[RecipeResult], path: Path) -> None:
     colours = {recipe: f"C{index}" for index, recipe in enumerate(dict.fromkeys(result.recipe for result in results))}
     for column, model in enumerate(models, 1):
         axes = figure.add_subplot(1, len(models), column)
-        for result in (each for each in results if each.model == model):
+        for result in (each for each in results if each.model == model and each.mean_dsdr):
             axes.scatter(
                 result.weight_bytes / 1e6,
                 max(result.worst_dsdr, LEAST),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ from ddtasnet_edge.quantize.precision import BLOCKWISE4, DYNAMIC8, FLOAT, STATIC
 FLOAT_BLOCKS = ("time_cbam", "spectral_cbam")
 
 RECIPE_SUFFIX = ".json"
+FORM = '{"precision": NAME, "layers": {LAYER: NAME}}'
+# Of a recipe in a file: it becomes a part of folder names.
+NAME = re.compile("[A-Za-z0-9_-]+")
+# The name of recipes that a search found.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,14 @@ class Recipe:
 
     def check(self, layers: Collection[str]) -> None:
         """Raise ConfigError when the recipe names a layer that is not among those of a model, or that stays float."""
-        for layer in self.layers:
+        if self.name in RECIPES:
+            return  # what these say of layers holds where a model has them
+        for layer, precision in self.layers.items():
             named = f"recipe '{self.name}' names layer '{layer}'"
             if layer not in layers:
-                raise ConfigError(f"{named}, the model has none such: {nearest(layer, tuple(sorted(layers)))}")
-            if is_kept_float(layer):
+                close = get_close_matches(layer, [name for name in layers if not is_kept_float(name)], n=1, cutoff=0.0)
+                raise ConfigError(f"{named}, the model has none such; did you mean '{close[0]}'? a manifest lists them")
+            if is_kept_float(layer) and not precision.is_float:
                 raise ConfigError(f"{named}, which stays float32 in every recipe; leave it out")
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +97,7 @@ DYNAMIC_INT8 = Recipe(
 )
 
 INT4 = Recipe(
-    "dynamic_wi4b64_afp32",
+    "dynamic_wi4b64_wi8_afp32",
     BLOCKWISE4,
     "INT4 weights with a scale for every 64 inputs, rounded with error feedback on real music; two small layers that "
     "bear it badly have INT8; what --int4 means. The smallest bundle",
@@ -102,7 +112,7 @@ def recipe_named(name: str) -> Recipe:
     if name.endswith(RECIPE_SUFFIX):
         return read_recipe(Path(name))
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}': {nearest(name, tuple(RECIPES))}, or a {RECIPE_SUFFIX} file")
+        raise ConfigError(f"unknown recipe '{name}' and no {RECIPE_SUFFIX} file: {nearest(name, tuple(RECIPES))}")
     return RECIPES[name]
 
 
@@ -111,17 +121,17 @@ def read_recipe(path: Path) -> Recipe:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"cannot read recipe {path}: {error}") from error
+        raise ConfigError(f"cannot read recipe {path}: {error}; expected {FORM}") from error
     known = ("name", "precision", "layers", "summary")
     if not isinstance(values, dict) or not isinstance(values.get("layers", {}), dict):
-        raise ConfigError(f"{path} is no recipe: expected {{'precision': NAME, 'layers': {{LAYER: NAME}}}}")
+        raise ConfigError(f"{path} is no recipe: expected {FORM}")
     for key in values:
         if key not in known:
             raise ConfigError(f"{path}: unknown key '{key}': {nearest(key, known)}")
     if "precision" not in values:
         raise ConfigError(f"{path}: 'precision', that of all layers not named, is missing; try dynamic_wi8_afp32")
     name = str(values.get("name", path.stem))
-    if name in RECIPES or not name.replace("_", "").replace("-", "").isalnum():
+    if name in (*RECIPES, AUTO) or not NAME.fullmatch(name):
         raise ConfigError(f"{path}: recipe name '{name}' is taken or no file name; use letters, digits, - and _")
     layers = {layer: precision_named(str(value)) for layer, value in values.get("layers", {}).items()}
     summary = str(values.get("summary", f"from {path.name}"))

@@ -19,7 +19,7 @@ from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.spec import FloatArray
 
 RATE = 44100
-FIXED = ("float32", "static_wi8_ai8", "dynamic_wi8_afp32", "dynamic_wi4b64_afp32")
+FIXED = ("float32", "static_wi8_ai8", "dynamic_wi8_afp32", "dynamic_wi4b64_wi8_afp32")
 #: A recipe of one's own, with every precision in it, is judged by the thresholds of this name.
 MIXED, MIXED_FILE = "mixed", Path(__file__).with_name("mixed.json")
 RECIPES_OF = {

@@ -15,6 +15,7 @@ from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.clips import Clip, default_clip
 from ddtasnet_edge.compiler import Compiler
 from ddtasnet_edge.config import DDTasNetConfig
+from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.quantize.plan import layers_of
 from ddtasnet_edge.quantize.recipe import Recipe, is_kept_float, read_recipe
@@ -38,7 +39,7 @@ def compiler(tmp_path: Path, music: MusicChoice, calibration: Path) -> Compiler:
 
 
 @pytest.fixture
-def search(compiler: Compiler, music: MusicChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+def search(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
     """A search on little more than a second of music."""
 
     def short(form: DDTasNetConfig, _: MusicChoice) -> list[Clip]:
@@ -50,8 +51,9 @@ def search(compiler: Compiler, music: MusicChoice, tmp_path: Path, monkeypatch: 
     # What is fast differs from machine to machine; here the fewer bits, the faster.
     costs = Costs(1000.0, {precision.name: 100.0 * precision.weight_bits for precision in TRIED})
     monkeypatch.setattr(AutoRecipe, "_costs", lambda *_: costs)
+    monkeypatch.setattr(AutoRecipe, "_time", lambda *_: [1.0, 2.0])
     monkeypatch.setattr(auto_recipe, "search_clips", short)
-    return lambda budget: AutoRecipe(compiler, budget, music, tmp_path / "out")
+    return lambda budget: AutoRecipe(compiler, budget, tmp_path / "out")
 
 
 def facts_of(bundle: Bundle) -> dict[str, Any]:
@@ -59,8 +61,8 @@ def facts_of(bundle: Bundle) -> dict[str, Any]:
     return dict(bundle.manifest.quantization)
 
 
-def test_it_times_the_float_model_and_every_precision(compiler: Compiler, music: MusicChoice, tmp_path: Path) -> None:
-    costs = AutoRecipe(compiler, 0.1, music, tmp_path)._costs("onnx", begun([]))
+def test_it_times_the_float_model_and_every_precision(compiler: Compiler, tmp_path: Path) -> None:
+    costs = AutoRecipe(compiler, 0.1, tmp_path)._costs("onnx", begun([]))
     assert costs.float_us > 0.0
     assert set(costs.uniform_us) == {precision.name for precision in TRIED}
     assert all(time > 0.0 for time in costs.uniform_us.values())
@@ -99,6 +101,7 @@ class TestAutoRecipe:
 
     def test_a_budget_that_nothing_holds_leaves_everything_float(self, search: Search) -> None:
         bundle, report = search(1e-7).compile("onnx", begin=begun([]))
+        assert report.passed
         assert facts_of(bundle)["layers"] == {}
         assert max(abs(clip.worst_dsdr) for clip in report.clips) < 1e-3
 
@@ -120,6 +123,19 @@ class TestAutoRecipe:
         assert len(tried) == 3
         assert tried == sorted(tried, reverse=True)
         assert tried[2] < tried[0]
+
+    def test_one_precision_for_all_is_taken_when_it_is_faster(
+        self, search: Search, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A graph that changes between precisions may lose what its products save."""
+        monkeypatch.setattr(AutoRecipe, "_time", lambda *_: [2.0, 1.0])
+        bundle, _ = search(0.012).compile("onnx", begin=begun([]))
+        assert len(set(facts_of(bundle)["layers"].values())) == 1
+
+    def test_a_model_without_true_stems_is_refused(self, tmp_path: Path) -> None:
+        compiler = Compiler(write_config(tmp_path, sources=("voice", "rest")))
+        with pytest.raises(ConfigError, match=r"the search needs true stems, .*choose a fixed recipe"):
+            AutoRecipe(compiler, 0.1, tmp_path)
 
     def test_an_interrupted_search_goes_on_where_it_was(self, search: Search, tmp_path: Path) -> None:
         heard: list[str] = []

@@ -180,7 +180,7 @@ class TestBadInput:
         ("arguments", "message"),
         [
             (["--model", "smal"], "unknown preset 'smal': expected one of tiny, small, base, large; did you mean 'sm"),
-            (["--recipe", "static_wi8"], "unknown recipe 'static_wi8': "),
+            (["--recipe", "static_wi8"], "unknown recipe 'static_wi8' and no .json file: "),
             (["--int8"], "target 'torch' has no quantized form; targets with one: onnx, openvino, tflite"),
             (["--model", "gone.safetensors"], "no checkpoint file at gone.safetensors"),
             (["--model", "song.mp3"], "song.mp3 is no model: expected a preset"),

@@ -31,7 +31,7 @@ def run(tmp_path: Path, music: MusicChoice, calibration: Path) -> Run:
 class TestRecipes:
     def test_a_table_a_plot_and_json(self, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plot, report = tmp_path / "recipes.png", tmp_path / "recipes.json"
-        recipes = ["static_wi8_ai8", "dynamic_wi4b64_afp32"]
+        recipes = ["static_wi8_ai8", "dynamic_wi4b64_wi8_afp32"]
         assert run("--target", "onnx", "--recipe", *recipes, "--plot", str(plot), "--json", str(report)) == 0
         results = json.loads(report.read_text())
         assert [result["recipe"] for result in results] == recipes

@@ -94,7 +94,7 @@ def test_what_cannot_be_resumed_is_refused_before_any_work(
 def test_starting_from_a_checkpoint(songs: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.safetensors"
     save_checkpoint(create_model(small_config(), 7), first)
-    run = ["--start-from", str(first), "--songs", str(songs), "--out", str(tmp_path / "run"), "--steps", "1", *QUICK]
+    run = ["--from", str(first), "--songs", str(songs), "--out", str(tmp_path / "run"), "--steps", "1", *QUICK]
     assert cli.main([*run, "--rate", "1e-9", "--quiet"]) == 0
     start, end = load_checkpoint(first).state_dict(), load_checkpoint(tmp_path / "run" / LAST).state_dict()
     assert all(torch.allclose(start[name], end[name], atol=1e-6) for name in start)
@@ -106,7 +106,7 @@ def test_starting_from_a_checkpoint(songs: Path, tmp_path: Path) -> None:
         (["--preset", "tinny", "--steps", "1"], "unknown preset 'tinny': .*did you mean 'tiny'"),
         (["--preset", "tiny", "--config", "a.json", "--steps", "1"], "--preset and --config each name a model"),
         (["--config", "missing.json", "--steps", "1"], "cannot read model configuration missing.json"),
-        (["--start-from", "missing.safetensors", "--steps", "1"], "no checkpoint file at missing.safetensors"),
+        (["--from", "missing.safetensors", "--steps", "1"], "no checkpoint file at missing.safetensors"),
         (["--steps", "0"], "steps is 0: expected at least 1"),
         (["--minutes", "-1"], "minutes is -1.0: expected more than 0"),
         (["--steps", "1", "--threads", "0"], "threads is 0: expected at least 1"),

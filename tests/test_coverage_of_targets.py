@@ -14,7 +14,7 @@ from tests.graphs import READERS
 
 OLDER = f"tflite on {TFLITE_RUNTIME}"
 # What a runtime refuses to open needs no threshold (runtimes/tflite_session.py).
-REFUSED = {OLDER: {"dynamic_wi8_afp32", "dynamic_wi4b64_afp32", "mixed"}}
+REFUSED = {OLDER: {"dynamic_wi8_afp32", "dynamic_wi4b64_wi8_afp32", "mixed"}}
 
 
 def registered() -> set[tuple[str, str]]:
@@ -55,4 +55,4 @@ def test_there_is_no_threshold_for_what_does_not_exist() -> None:
 def test_the_recipes_of_the_options_exist() -> None:
     """`ddtasnet-export --int8` and `--int4` name them."""
     assert RECIPES["static_wi8_ai8"].needs_calibration
-    assert RECIPES["dynamic_wi4b64_afp32"].needs_calibration
+    assert RECIPES["dynamic_wi4b64_wi8_afp32"].needs_calibration

@@ -237,7 +237,7 @@ class TestThresholds:
             for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32"):
                 assert thresholds_for(target, recipe, "random", "any") == Thresholds(snr_db=15.0)
                 assert thresholds_for(target, recipe, "trained", "any") == Thresholds(15.0, 0.1)
-            assert thresholds_for(target, "dynamic_wi4b64_afp32", "trained", "any") == Thresholds(10.0, 0.15)
+            assert thresholds_for(target, "dynamic_wi4b64_wi8_afp32", "trained", "any") == Thresholds(10.0, 0.15)
 
     @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
     def test_a_recipe_of_ones_own_has_those_of_mixed(self, target: str) -> None:

@@ -61,12 +61,15 @@ class TestRecipes:
 
     def test_names_are_those_of_their_precision(self) -> None:
         for name, recipe in RECIPES.items():
-            assert name == recipe.name == recipe.precision.name
+            assert name == recipe.name
+            used = {recipe.precision, *recipe.layers.values()}
+            assert name.replace("_wi8_afp32", "_afp32") == recipe.precision.name or len(used) == 1
+            assert (len(used) == 2) == ("wi4" in name)
             assert recipe.needs_calibration == (name.startswith("static") or "wi4" in name)
 
     def test_an_unknown_recipe_suggests_the_nearest(self) -> None:
         assert recipe_named("static_wi8_ai8") is INT8
-        with pytest.raises(ConfigError, match=r"unknown recipe 'static_w8_a8': .*did you mean 'static_wi8_ai8'\?"):
+        with pytest.raises(ConfigError, match=r"recipe 'static_w8_a8' and no .json file: .*mean 'static_wi8_ai8'\?"):
             recipe_named("static_w8_a8")
 
     def test_the_reference_has_no_quantized_form(self) -> None:
@@ -107,7 +110,8 @@ class TestRecipeFiles:
             recipe.check(LAYERS)
 
     def test_a_layer_that_stays_float_is_refused(self, tmp_path: Path) -> None:
-        recipe = read_recipe(write(tmp_path, precision="float32", layers={"time_cbam.squeeze.weight": "float32"}))
+        layers = {"time_cbam.squeeze.weight": "dynamic_wi8_afp32", "spectral_cbam.excite.weight": "float32"}
+        recipe = read_recipe(write(tmp_path, precision="float32", layers=layers))
         with pytest.raises(ConfigError, match="which stays float32 in every recipe; leave it out"):
             recipe.check(LAYERS)
 
@@ -120,6 +124,8 @@ class TestRecipeFiles:
             ({"precision": "float32", "layer": {}}, r"unknown key 'layer': .*did you mean 'layers'\?"),
             ({"precision": "float32", "name": "static_wi8_ai8"}, "recipe name 'static_wi8_ai8' is taken"),
             ({"precision": "float32", "name": "../up"}, "recipe name '../up' is taken or no file name"),
+            ({"precision": "float32", "name": "auto"}, "recipe name 'auto' is taken"),
+            ({"precision": "float32", "name": "é"}, "recipe name 'é' is taken or no file name"),
         ],
     )
     def test_an_odd_file_is_one_line(self, values: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -162,4 +162,3 @@ class TestProducts:
         assert (seen.low, seen.high) == pytest.approx((min(float(x.min()), 0.0), max(float(x.max()), 0.0)), rel=1e-4)
         assert (seen.low_out, seen.high_out) == pytest.approx((float(y.min()), float(y.max())), rel=1e-4)
         torch.testing.assert_close(seen.moment, (x.T @ x).double() / len(x), rtol=1e-4, atol=1e-7)
-        assert len(seen.rows) == 50

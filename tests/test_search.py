@@ -174,7 +174,8 @@ class TestSensitivity:
     def test_every_layer_in_every_precision(self, listener: Listener, tmp_path: Path) -> None:
         found, heard = self.measure(listener, tmp_path)
         layers = [layer for layer in layers_of(MODEL) if not is_kept_float(layer)]
-        assert list(found.effects) == list(found.weights) == heard == layers
+        assert list(found.effects) == list(found.weights) == layers
+        assert heard == [f"layer {number} of 18, {layer}" for number, layer in enumerate(layers, 1)]
         for layer in layers:
             effects = found.effects[layer]
             assert list(effects) == [precision.name for precision in TRIED]
@@ -197,10 +198,17 @@ class TestSensitivity:
         (path,) = tmp_path.iterdir()
         EffectCache(tmp_path, MODEL, CLIPS[:1], CLIPS).get("key", lambda: {"a": effect(0.1)})
         assert len(list(tmp_path.iterdir())) == 2
-        path.write_text(path.read_text()[:100])
-        found, _ = self.measure(listener, tmp_path)
-        assert found.effects
-        json.loads(path.read_text())
+        for damaged in (path.read_text()[:100], "[1]", '{"key": 1}'):
+            path.write_text(damaged)
+            EffectCache(tmp_path, MODEL, CLIPS, CLIPS).get("key", lambda: {"a": effect(0.1)})
+            assert set(json.loads(path.read_text())) == {"key"}
+
+    def test_another_model_of_the_same_weights_is_heard_anew(self, tmp_path: Path) -> None:
+        other = create_model(small_config(sample_rate=RATE, pooling_rate=0.5))
+        other.load_state_dict(MODEL.state_dict())
+        for model in (MODEL, other):
+            EffectCache(tmp_path, model, CLIPS, CLIPS).get("key", lambda: {"a": effect(0.1)})
+        assert len(list(tmp_path.iterdir())) == 2
 
 
 class TestSearchMusic:
@@ -211,6 +219,16 @@ class TestSearchMusic:
             assert each.stems is not None
             np.testing.assert_allclose(each.stems.sum(axis=0), each.mix, atol=1e-6)
             assert not any(np.allclose(each.mix, other.mix, atol=0.01) for other in others)
+
+    @pytest.mark.parametrize(("option", "split"), [("songs", "validation"), ("musdb", "train")])
+    def test_what_is_searched_on_is_not_verified_on(self, option: str, split: str, tmp_path: Path) -> None:
+        choice = MusicChoice(**{option: tmp_path}, split=split)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"the search listens to the split '{split}', so verify on another"):
+            search_clips(AS_RECORDED, choice)
+
+    def test_missing_songs_name_the_split(self, tmp_path: Path) -> None:
+        with pytest.raises(AudioError, match="the search listens to the split 'validation' of the music: "):
+            search_clips(AS_RECORDED, MusicChoice(songs=tmp_path))
 
     def test_the_choice_for_all_float(self) -> None:
         assert FLOAT.name not in {precision.name for precision in TRIED}

@@ -24,7 +24,7 @@ from tests.small import noise, small_config
 from tests.songbook import write_songs
 from tests.test_training import CONFIG, CPU, SETTINGS, unwatched
 
-INT4 = "dynamic_wi4b64_afp32"
+INT4 = "dynamic_wi4b64_wi8_afp32"
 STORED = dict.fromkeys(("time_memory1.rnn.weight_ih_l0", "spectral_memory2.rnn.weight_ih_l0"), (8, None))
 
 

@@ -29,7 +29,7 @@ EXAMPLES = """\
   ddtasnet-songs --out songs --count 400 --jobs 2 && ddtasnet-train --preset small --songs songs --hours 2
   ddtasnet-train --preset small --musdb /data/musdb18 --hours 48 --device cuda --batch 32
   ddtasnet-train --preset small --songs songs --hours 2 --out runs/small --resume
-  ddtasnet-train --qat dynamic_wi4b64_afp32 --from runs/small/best.safetensors --songs songs --steps 300 --rate 3e-4
+  ddtasnet-train --qat dynamic_wi4b64_wi8_afp32 --from runs/small/best.safetensors --songs songs --steps 300 --rate 3e-4
 """
 
 # Songs made when no music is given: (train, validation), and their seconds.
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--preset", help="a preset, freshly initialised (default: small)")
     model.add_argument("--config", type=Path, metavar="FILE", help="a model configuration as JSON")
     model.add_argument(
-        "--start-from", "--from", type=Path, metavar="FILE", help="begin with the weights of this checkpoint"
+        "--from", dest="start_from", type=Path, metavar="FILE", help="begin with the weights of this checkpoint"
     )
     music = parser.add_argument_group("music (without: a few songs are made in OUT/songs)")
     music.add_argument("--songs", type=Path, metavar="DIR", help="songs of ddtasnet-songs, train and validation")
@@ -81,6 +81,7 @@ def _train(arguments: argparse.Namespace) -> int:
     import torch
 
     from ddtasnet_edge.training.allocator import keep_freed_memory
+    from ddtasnet_edge.training.qat import RoundedWeights
     from ddtasnet_edge.training.snapshot import check_snapshot
     from ddtasnet_edge.training.trainer import BEST, SNAPSHOT, Trainer, plan
 
@@ -91,7 +92,9 @@ def _train(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, device)
     name, model, ancestor = _model(arguments)
     folder = arguments.out or Path("runs", name)
-    # What cannot be resumed is refused before any music is made or decoded.
+    # What cannot be is refused before any music is made or decoded.
+    if settings.qat is not None:
+        RoundedWeights(model, settings.qat)
     if arguments.resume:
         check_snapshot(folder / SNAPSHOT, plan(model, settings))
     else:
@@ -150,7 +153,7 @@ def _model(arguments: argparse.Namespace) -> tuple[str, DDTasNet, dict[str, Any]
 
     given = [option for option in ("preset", "config", "start_from") if getattr(arguments, option) is not None]
     if len(given) > 1:
-        options = " and ".join(f"--{option.replace('_', '-')}" for option in given)
+        options = " and ".join(f"--{option.removeprefix('start_')}" for option in given)
         raise ConfigError(f"{options} each name a model; give one of them")
     if arguments.start_from:
         return arguments.start_from.stem, load_checkpoint(arguments.start_from), read_training(arguments.start_from)
