@@ -91,4 +91,4 @@ class TestExportOptions:
         path.write_text(json.dumps({"precision": "float32", "layers": {"time_mask": "dynamic_wi8_afp32"}}))
         model = write_config(tmp_path)
         assert export_cli.main(["--target", "onnx", "--model", str(model), "--recipe", str(path)]) == 2
-        assert "names layer 'time_mask', the model has none such; did you mean 'time_mask.weight'?" in capsys.readouterr().err
+        assert "the model has none such; did you mean 'time_mask.weight'?" in capsys.readouterr().err
