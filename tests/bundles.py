@@ -14,7 +14,7 @@ from ddtasnet_edge.clips import DEFAULT_TRACK, default_clip
 from ddtasnet_edge.compiler import Compiler
 from ddtasnet_edge.config import MUSDB_SOURCES
 from ddtasnet_edge.music import MusicChoice
-from ddtasnet_edge.quantize import recipe_named
+from ddtasnet_edge.quantize import INT4, recipe_named
 from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.spec import FloatArray
 
@@ -22,6 +22,9 @@ RATE = 44100
 FIXED = ("float32", "static_wi8_ai8", "dynamic_wi8_afp32", "dynamic_wi4b64_wi8_afp32")
 #: A recipe of one's own, with every precision in it, is judged by the thresholds of this name.
 MIXED, MIXED_FILE = "mixed", Path(__file__).with_name("mixed.json")
+# Four bits are too few for the half million weights of `tiny`, and its gate says so (README); here in dB what they cost
+# at most when everything is computed as it should be.
+FOUR_BITS_OF_TINY = 1.0
 RECIPES_OF = {
     "torch": ("float32",),
     "onnx": (*FIXED, MIXED),
@@ -52,7 +55,8 @@ class Workshop:
 
     def _compile(self, target: str, recipe: str) -> tuple[Bundle, ParityReport]:
         name = str(MIXED_FILE) if recipe == MIXED else recipe
-        return self.compiler.compile(target, recipe_named(name), self.out)
+        drop = FOUR_BITS_OF_TINY if recipe in (INT4.name, MIXED) else None
+        return self.compiler.compile(target, recipe_named(name), self.out, max_sdr_drop=drop)
 
 
 @pytest.fixture(scope="session")

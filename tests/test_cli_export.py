@@ -230,7 +230,7 @@ class TestBadInput:
         (tmp_path / "songs").mkdir()
         write_wav(tmp_path / "songs" / "a.wav", np.zeros((2, RATE // 2), np.float32))
         arguments = ("--target", "onnx", "--int8", "--calibration", tmp_path / "songs")
-        assert "calibration music lasts 0.50 s, expected at least 1 s" in self.refused(export, *arguments)
+        assert "a.wav lasts 0.50 s, expected at least 1 s; give songs" in self.refused(export, *arguments)
 
     def test_an_existing_bundle_needs_force(self, export: Export, tmp_path: Path) -> None:
         assert export()[0] == 0
