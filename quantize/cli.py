@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from ddtasnet_edge import console
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.export.cli import COMPILED_TARGETS, DEFAULT_BUDGET
+from ddtasnet_edge.figures import check_plot
 from ddtasnet_edge.music_options import add_music_options, music_choice
 
 if TYPE_CHECKING:
     from ddtasnet_edge.compiler import Compiler
     from ddtasnet_edge.quantize import Recipe
     from ddtasnet_edge.quantize.compare import RecipeResult
-
-TARGETS = ("onnx", "openvino", "tflite")
-DEFAULT_BUDGET = 0.1
 
 EXAMPLES = """\
   ddtasnet-recipes --songs songs --plot recipes.png        # all fixed recipes and auto, small on three targets
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = console.parser("ddtasnet-recipes", "Compare quantization recipes, or layers, by what they cost.", EXAMPLES)
     parser.add_argument("--model", nargs="+", default=["small"], metavar="PRESET|FILE", help="models (small)")
-    parser.add_argument("--target", nargs="+", default=TARGETS, choices=TARGETS, help="targets (all)")
+    parser.add_argument("--target", nargs="+", default=COMPILED_TARGETS, choices=COMPILED_TARGETS, help="targets (all)")
     parser.add_argument("--recipe", nargs="+", metavar="NAME|FILE|auto", help="recipes (all quantized ones and auto)")
     parser.add_argument("--layers", action="store_true", help="what each layer alone bears, by fake quantization")
     parser.add_argument("--max-sdr-drop", type=float, default=DEFAULT_BUDGET, metavar="DB", help="budget of auto (0.1)")
@@ -59,8 +58,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     require(("torch", "safetensors"), "comparing recipes", "export")
-    from ddtasnet_edge.quantize.plot import check_plot
-
     if arguments.plot is not None:
         check_plot(arguments.plot)
     if arguments.layers:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ddtasnet_edge import files
-from ddtasnet_edge.config import nearest
-from ddtasnet_edge.dependencies import require
-from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.figures import save_figure
 
 if TYPE_CHECKING:
     from ddtasnet_edge.quantize.compare import RecipeResult
     from ddtasnet_edge.quantize.sensitivity import Sensitivity
 
-SUFFIXES = (".png", ".svg", ".pdf")
 MARKERS = {"onnx": "o", "openvino": "s", "tflite": "^"}
 # Smallest change drawn on a logarithmic axis, dB.
 LEAST = 1e-4
-
-
-def check_plot(path: Path) -> None:
-    """Raise ConfigError for a file that cannot be drawn, MissingDependencyError without matplotlib."""
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"--plot is {path}: {nearest(path.suffix, SUFFIXES)}")
-    require(("matplotlib",), "--plot", "eval")
 
 
 def plot_sensitivity(sensitivity: Sensitivity, title: str, path: Path) -> None:
@@ -47,7 +35,7 @@ def plot_sensitivity(sensitivity: Sensitivity, title: str, path: Path) -> None:
     axes.set_xlabel("largest change of uSDR of any stem of any clip, dB")
     axes.set_title(title)
     axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_recipes(results: Sequence[RecipeResult], path: Path) -> None:
@@ -73,10 +61,4 @@ def plot_recipes(results: Sequence[RecipeResult], path: Path) -> None:
         axes.set_title(model)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small")
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:], dpi=120)
-    files.write_bytes(path, drawn.getvalue())
+    save_figure(figure, path)

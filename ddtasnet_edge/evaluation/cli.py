@@ -16,7 +16,7 @@ from ddtasnet_edge.evaluation.drift_report import DriftReport, drift_caption, dr
 from ddtasnet_edge.evaluation.evaluate import evaluate, first_minute
 from ddtasnet_edge.evaluation.haaqi import AUDIOGRAMS, check_audiogram
 from ddtasnet_edge.evaluation.listening import listening_caption, listening_table, summarize_listening
-from ddtasnet_edge.evaluation.plot import check_plot, plot_report
+from ddtasnet_edge.evaluation.plot import plot_report
 from ddtasnet_edge.evaluation.report import (
     MUSEVAL_METRICS,
     OWN_METRICS,
@@ -26,6 +26,7 @@ from ddtasnet_edge.evaluation.report import (
     track_table,
 )
 from ddtasnet_edge.evaluation.separator import Separator, open_against, open_separator
+from ddtasnet_edge.figures import check_plot
 from ddtasnet_edge.music import Music, find_music
 from ddtasnet_edge.music_options import add_music_options, music_choice
 

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from io import BytesIO
 from pathlib import Path
 
-from ddtasnet_edge import files
-from ddtasnet_edge.config import nearest
-from ddtasnet_edge.dependencies import require
-from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.evaluation.report import ESTIMATES, EvalReport
+from ddtasnet_edge.figures import check_plot, save_figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = {"floor": "#bbbbbb", "model": "#4477aa", "ceiling": "#dddddd"}
 # Inches; width of one box in the unit of the axis, where stems are 1 apart.
 SIZE, WIDTH = (8.0, 4.5), 0.22
-
-
-def check_plot(path: Path) -> None:
-    """Raise ConfigError for a file that cannot be drawn, MissingDependencyError without matplotlib."""
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"--plot is {path}: {nearest(path.suffix, SUFFIXES)}")
-    require(("matplotlib",), "--plot", "eval")
 
 
 def plot_report(report: EvalReport, path: Path) -> None:
@@ -51,6 +39,4 @@ def plot_report(report: EvalReport, path: Path) -> None:
     axes.set_title(f"{report.name} ({report.weights} weights), {len(report.tracks)} tracks")
     axes.grid(axis="y", alpha=0.3)
     axes.legend()
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:], dpi=150)
-    files.write_bytes(path, drawn.getvalue())
+    save_figure(figure, path)
