@@ -245,6 +245,11 @@ class Compiler:
         config = self.source.model.config
         return find_music(config, self.verification, with_stems=has_stems(config))
 
+    @property
+    def clips(self) -> list[Clip]:
+        """The clips of the parity gate."""
+        return [read() for read in self._music.tracks.values()]
+
     @cached_property
     def calibration(self) -> list[Clip]:
         """The music that ranges are measured on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from ddtasnet_edge.music import MusicChoice, find_music
 SEED, SEARCH_SEED = 0, 1
 # From a folder: so many songs, so many seconds of each. Half a minute of music is about 2700 hops of 512.
 SONGS, SECONDS = 8, 4.0
-# Of the default clip: the song as it is, and this many remixes of its stems at other levels. With one, a stem that
-# hardly sounds changed by 0.107 dB on LiteRT (20 test songs); with three no stem of any song does by 0.1 dB.
-REMIXES = 3
+# Of the default clip: the song as it is, and remixes of its stems at other levels.
+PARTS = 4
+SEARCH_REMIXES = 3
 # Below this peak, -60 dBFS, music has no more to say than noise.
 SILENT = 1e-3
 # Music is clipped when more than this share of its samples lies at full scale.
@@ -30,15 +31,19 @@ def _unheard(remark: str) -> None:
 
 
 def calibration_clips(
-    form: ClipFormat, folder: Path | None = None, say: Callable[[str], None] = _unheard
+    form: ClipFormat, folder: Path | None = None, say: Callable[[str], None] = _unheard, parts: int | None = None
 ) -> list[Clip]:
     """The calibration set: a seeded choice, the same every time.
 
-    folder: songs or a MUSDB18 root (its training set); without one, the default clip and remixes of its stems.
+    folder: songs or a MUSDB18 root (its training set), of which `parts` (SONGS) are heard for SECONDS each; without
+    one, `parts` (PARTS) of the default clip and remixes of its stems.
     What is shorter than a second or silent is left out, and `say` hears of it, as of what is clipped. Raises
     AudioError when nothing is left.
     """
-    found = _from_default_clip(form) if folder is None else folder_clips(folder, form, excerpt=SECONDS, choose=_some)
+    if folder is None:
+        found = _from_default_clip(form, PARTS if parts is None else parts)
+    else:
+        found = folder_clips(folder, form, excerpt=SECONDS, choose=partial(_some, wanted=parts or SONGS))
     faults = [(clip, _fault(clip)) for clip in found]
     usable = [clip for clip, fault in faults if fault is None]
     if not usable:
@@ -67,9 +72,9 @@ def _is_clipped(clip: Clip) -> bool:
     return float((np.abs(clip.mix) >= FULL_SCALE).mean()) > CLIPPED_SHARE
 
 
-def _some(count: int) -> list[int]:
+def _some(count: int, wanted: int = SONGS) -> list[int]:
     """Indices of the songs to calibrate on, in their order."""
-    return sorted(np.random.default_rng(SEED).permutation(count)[:SONGS].tolist())
+    return sorted(np.random.default_rng(SEED).permutation(count)[:wanted].tolist())
 
 
 def search_clips(form: ClipFormat, music: MusicChoice) -> list[Clip]:
@@ -79,7 +84,7 @@ def search_clips(form: ClipFormat, music: MusicChoice) -> list[Clip]:
     excerpts of the tracks that training validates on. Raises ConfigError when these are to be verified on, AudioError
     when they cannot be read.
     """
-    clips = list(_remixes(default_clip(form), SEARCH_SEED))
+    clips = list(_remixes(default_clip(form), SEARCH_SEED, SEARCH_REMIXES))
     if music.songs is not None or music.musdb is not None:
         split = "validation" if music.songs is not None else "train"
         if music.split == split:
@@ -93,17 +98,17 @@ def search_clips(form: ClipFormat, music: MusicChoice) -> list[Clip]:
     return clips
 
 
-def _from_default_clip(form: ClipFormat) -> Iterator[Clip]:
+def _from_default_clip(form: ClipFormat, parts: int) -> Iterator[Clip]:
     clip = default_clip(MusdbFormat(form.sample_rate, form.channels))
-    for each in (clip, *_remixes(clip, SEED)):
+    for each in (clip, *_remixes(clip, SEED, parts - 1)):
         yield replace(each, stems=None)
 
 
-def _remixes(clip: Clip, seed: int) -> Iterator[Clip]:
+def _remixes(clip: Clip, seed: int, count: int) -> Iterator[Clip]:
     """The same song with its stems at other levels."""
     assert clip.stems is not None, "the default clip has stems"
     generator = np.random.default_rng(seed)
-    for index in range(REMIXES):
+    for index in range(count):
         gains = 10.0 ** (generator.uniform(*REMIX_GAINS_DB, size=len(clip.stems)) / 20.0)
         stems = (gains[:, None, None] * clip.stems).astype(np.float32)
         yield replace(clip, name=f"{clip.name} (remix {index + 1})", mix=stems.sum(axis=0), stems=stems)

@@ -1,4 +1,4 @@
-"""`ddtasnet-recipes`: what every recipe costs in sound and saves in bytes, or what every layer bears."""
+"""`ddtasnet-recipes`: what every recipe costs and saves, what every layer bears, how much music it takes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ EXAMPLES = """\
   ddtasnet-recipes --songs songs --plot recipes.png        # all fixed recipes and auto, small on three targets
   ddtasnet-recipes --model tiny small --target tflite --recipe static_wi8_ai8 dynamic_wi4b64_wi8_afp32
   ddtasnet-recipes --layers --model small --target tflite --plot layers.png
+  ddtasnet-recipes --calibration-study --model small --target tflite --songs songs --subset validation
 """
 LEGEND = (
     "MB/hop: weights that a hop reads. SNR: lowest of any clip, against PyTorch. mean dSDR: of the stem that changed "
     "most on average. worst dSDR: of any stem of any clip, in dB."
 )
 LAYERS_LEGEND = "Largest change of uSDR of any stem of any clip with that layer alone quantized, in dB, and SNR."
+
+STUDY_LEGEND = "After so many seconds of calibration music: SNR, and changes of uSDR over all stems and clips, in dB."
+# Clips to calibrate on in a study, several times the usual.
+STUDY_PARTS = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", nargs="+", default=COMPILED_TARGETS, choices=COMPILED_TARGETS, help="targets (all)")
     parser.add_argument("--recipe", nargs="+", metavar="NAME|FILE|auto", help="recipes (all quantized ones and auto)")
     parser.add_argument("--layers", action="store_true", help="what each layer alone bears, by fake quantization")
+    parser.add_argument(
+        "--calibration-study", action="store_true", help="how much music to calibrate on, by fake quantization"
+    )
     parser.add_argument("--max-sdr-drop", type=float, default=DEFAULT_BUDGET, metavar="DB", help="budget of auto (0.1)")
     parser.add_argument(
         "--out",
@@ -62,6 +70,8 @@ def _run(arguments: argparse.Namespace) -> int:
         check_plot(arguments.plot)
     if arguments.layers:
         return _layers(arguments)
+    if arguments.calibration_study:
+        return _calibration_study(arguments)
     return _recipes(arguments)
 
 
@@ -127,10 +137,7 @@ def _layers(arguments: argparse.Namespace) -> int:
     from ddtasnet_edge.auto_recipe import AutoRecipe
     from ddtasnet_edge.quantize.plot import plot_sensitivity
 
-    if len(arguments.model) > 1 or len(arguments.target) > 1:
-        raise ConfigError("--layers looks at one model on one target; name them with --model and --target")
-    (target,) = arguments.target
-    (compiler,) = _compilers(arguments)
+    target, compiler = _the_one(arguments, "--layers")
     with console.activity(arguments.quiet) as begin:
         found = AutoRecipe(compiler, arguments.max_sdr_drop, arguments.out).sensitivity(target, begin)
     precisions = list(next(iter(found.effects.values())))
@@ -146,6 +153,36 @@ def _layers(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         plot_sensitivity(found, f"{compiler.source.name}, arithmetic of {target}", arguments.plot)
     return console.EXIT_OK
+
+
+def _calibration_study(arguments: argparse.Namespace) -> int:
+    from ddtasnet_edge.quantize import FLOAT32, RECIPES, quantizer_for, recipe_named
+    from ddtasnet_edge.quantize.calibration import calibration_clips
+    from ddtasnet_edge.quantize.calibration_study import COLUMNS, rows, study_calibration
+    from ddtasnet_edge.quantize.listen import Listener
+
+    target, compiler = _the_one(arguments, "--calibration-study")
+    names = arguments.recipe or [name for name in RECIPES if name != FLOAT32.name]
+    recipes = [recipe_named(name) for name in names]
+    with console.activity(arguments.quiet) as begin:
+        begin("listening to the float model")
+        model = compiler.source.model
+        listener = Listener(model, compiler.clips)
+        music = calibration_clips(model.config, arguments.calibration, parts=STUDY_PARTS)
+        results = study_calibration(model, listener, quantizer_for(target).ARITHMETIC, recipes, music, begin)
+    if arguments.json != "-" and not arguments.quiet:
+        console.print_table(f"{compiler.source.name} on {target}", COLUMNS, rows(results), STUDY_LEGEND)
+    if arguments.json:
+        console.write_json(arguments.json, [result.to_dict() for result in results])
+    return console.EXIT_OK
+
+
+def _the_one(arguments: argparse.Namespace, option: str) -> tuple[str, Compiler]:
+    """Target and compiler of an option that looks at one model on one target."""
+    if len(arguments.model) > 1 or len(arguments.target) > 1:
+        raise ConfigError(f"{option} looks at one model on one target; name them with --model and --target")
+    (compiler,) = _compilers(arguments)
+    return arguments.target[0], compiler
 
 
 def _cell(effect: object) -> str:

@@ -42,16 +42,12 @@ class Recipe:
     @property
     def is_float(self) -> bool:
         """True when nothing is quantized."""
-        return all(precision.is_float for precision in self._used)
+        return all(precision.is_float for precision in (self.precision, *self.layers.values()))
 
     @property
     def needs_calibration(self) -> bool:
-        """True when it takes music: to fix the ranges of activations, or to round four bits with feedback."""
-        return any(precision.is_static or precision.weight_bits == 4 for precision in self._used)
-
-    @property
-    def _used(self) -> tuple[Precision, ...]:
-        return (self.precision, *self.layers.values())
+        """True when it takes music: to round weights with feedback, and to fix the ranges of static activations."""
+        return not self.is_float
 
     def precision_of(self, layer: str) -> Precision:
         """The precision of a layer, such as `fusion.rnn.weight_hh_l0`."""
@@ -92,7 +88,7 @@ INT8 = Recipe(
 DYNAMIC_INT8 = Recipe(
     "dynamic_wi8_afp32",
     DYNAMIC8,
-    "INT8 weights, activation ranges measured on every hop: no calibration and the smaller loss. On openvino "
+    "INT8 weights, activation ranges measured on every hop: the smallest loss, and no level is clipped. On openvino "
     "activations stay float32",
 )
 

@@ -1,6 +1,8 @@
-"""Weights to integers: by the largest weight, by least error, or with the error of one input made up for by others."""
+"""Weights to integers: to the nearest, or with the error of one input made up for by others."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -8,39 +10,42 @@ from torch import Tensor
 
 from ddtasnet_edge.quantize.layer import QuantizedWeight
 
-# Scales tried, as shares of the one that just holds the largest weight.
-SHARES = tuple(0.4 + 0.02 * step for step in range(31))
+# Scales of four bits are whole multiples, at most so many, of one unit per output. Weights trained for four bits
+# then lie on one even grid per output, and eight bits hold them without a loss too: 7 * 15 steps are less than 127.
+UNITS = 15
+# Scales tried for eight bits, besides that unit, as shares of the one that just holds the largest weight.
+SHARES = tuple(0.9 + 0.02 * step for step in range(6))
+# By how much of a unit a block may exceed its scale: the unit itself is rounded, and moves the largest by less.
+SLACK = 0.1
 # Added to the diagonal of the moment, as a share of its mean: inputs that were hardly heard may not be bent at will.
 DAMPING = 0.01
 # Inputs whose rounding errors are carried on one by one; beyond, all of them at once.
 GROUP = 64
 
 
-def round_nearest(weight: Tensor, bits: int, block: int | None) -> QuantizedWeight:
-    """Weight [outputs, inputs] with the scales that just hold the largest weight of each block."""
-    size = block or weight.shape[1]
-    return _store(weight, _largest(weight, bits, size), bits, size)
-
-
 def rounded(weight: Tensor, bits: int, block: int | None) -> Tensor:
-    """What `round_nearest` stands for, [outputs, inputs], on the device of the weight."""
+    """Weight [outputs, inputs] to the nearest value of the finest grids that hold it, on the device of the weight.
+
+    What is rounded stays as it is.
+    """
     size = block or weight.shape[1]
-    steps = _spread(_largest(weight, bits, size), size, weight.shape[1])
+    scales = _largest(weight, bits, size)
+    if bits == 4:
+        # A block that was rounded down may fit a finer grid, but it lies on the one that it was rounded to.
+        wider = torch.minimum(scales + _unit(weight), UNITS * _unit(weight))
+        blocks, step = _blocks(weight.detach(), size), wider[:, :, None]
+        lossless = (_to_grid(blocks, step, bits) * step == blocks).all(dim=2)
+        scales = torch.where(lossless, wider, scales)
+    steps = _spread(scales, size, weight.shape[1])
     return _to_grid(weight, steps, bits) * steps
-
-
-def round_least_error(weight: Tensor, bits: int, block: int | None, power: Tensor) -> QuantizedWeight:
-    """The same, each scale chosen for the least squared error; power [inputs]: how much that of an input counts."""
-    size = block or weight.shape[1]
-    return _store(weight, _least_error(weight, bits, size, power), bits, size)
 
 
 def round_with_feedback(weight: Tensor, bits: int, block: int | None, moment: Tensor) -> QuantizedWeight:
     """Input after input, the error of rounding its weights is made up for by the inputs not yet rounded.
 
     moment [inputs, inputs]: the mean of x x' over the inputs x of the product, so that what is small is the error
-    of its output (Frantar et al. 2022, GPTQ, with the scales of `round_least_error` and the inputs that carry
-    most power first).
+    of its output (Frantar et al. 2022, GPTQ, with scales chosen for the least squared error of the weights and the
+    inputs that carry most power first).
     """
     size = block or weight.shape[1]
     damped = moment.double() + DAMPING * moment.diagonal().mean().clamp(min=1e-12) * torch.eye(len(moment))
@@ -53,10 +58,10 @@ def round_with_feedback(weight: Tensor, bits: int, block: int | None, moment: Te
         end = min(start + GROUP, left.shape[1])
         errors = torch.empty(len(left), end - start)
         for index in range(start, end):
-            rounded = _to_grid(left[:, index], steps[:, index], bits) * steps[:, index]
-            error = (left[:, index] - rounded) / factor[index, index]
+            stored = _to_grid(left[:, index], steps[:, index], bits) * steps[:, index]
+            error = (left[:, index] - stored) / factor[index, index]
             left[:, index + 1 : end] -= torch.outer(error, factor[index, index + 1 : end])
-            left[:, index] = rounded
+            left[:, index] = stored
             errors[:, index - start] = error
         left[:, end:] -= errors @ factor[start:end, end:]
     back = torch.argsort(order)
@@ -91,24 +96,47 @@ def _to_grid(weight: Tensor, step: Tensor, bits: int) -> Tensor:
 
 
 def _largest(weight: Tensor, bits: int, size: int) -> Tensor:
-    largest = _blocks(weight.detach(), size).abs().amax(dim=2) / _limits(bits)[1]
-    return _storable(largest, size < weight.shape[1])
+    """The smallest scales that hold every weight, [outputs, blocks]."""
+    largest = _blocks(weight.detach(), size).abs().amax(dim=2)
+    if bits == 8:
+        return _storable(largest / 127, size < weight.shape[1])
+    units = torch.ceil(largest / 7 / _unit(weight) - SLACK).clamp(1, UNITS)
+    return _storable(units * _unit(weight), size < weight.shape[1])
+
+
+def _unit(weight: Tensor) -> Tensor:
+    """What scales of four bits are multiples of, [outputs, 1]: of so few bits that float16 holds the multiples."""
+    unit = _not_zero(weight.detach().abs().amax(dim=1, keepdim=True) / (7 * UNITS))
+    mantissa, exponent = torch.frexp(unit)
+    return torch.ldexp(torch.round(mantissa * 128.0) / 128.0, exponent)
+
+
+def _scales(weight: Tensor, bits: int, size: int) -> Iterator[Tensor]:
+    """All scales to try for each block, [outputs, blocks]."""
+    largest, unit = _largest(weight, bits, size), _unit(weight)
+    if bits == 8:
+        yield from (_storable(largest * share, size < weight.shape[1]) for share in SHARES)
+        yield unit.expand_as(largest)
+    else:
+        yield from (_storable(unit.expand_as(largest) * count, size < weight.shape[1]) for count in range(1, UNITS + 1))
 
 
 def _storable(scales: Tensor, blockwise: bool) -> Tensor:
     """Scales of blocks as LiteRT stores them, in float16, so that all targets have the same; never zero."""
     kind = torch.float16 if blockwise else torch.float32
-    smallest = torch.finfo(kind).smallest_normal
-    return scales.clamp(min=smallest).to(kind).float()
+    return _not_zero(scales, kind).to(kind).float()
+
+
+def _not_zero(scales: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
+    return scales.clamp(min=torch.finfo(kind).smallest_normal)
 
 
 def _least_error(weight: Tensor, bits: int, size: int, power: Tensor) -> Tensor:
+    """The scales of least squared error, [outputs, blocks]; power [inputs]: how much that of an input counts."""
     blocks = _blocks(weight.detach(), size)
     counts = _blocks(power.float()[None], size)
-    largest = _largest(weight, bits, size)
-    best, least = largest, torch.full_like(largest, torch.inf)
-    for share in SHARES:
-        scales = _storable(largest * share, size < weight.shape[1])
+    best, least = torch.zeros_like(blocks[..., 0]), torch.full_like(blocks[..., 0], torch.inf)
+    for scales in _scales(weight, bits, size):
         step = scales[:, :, None]
         error = (counts * (_to_grid(blocks, step, bits) * step - blocks) ** 2).sum(dim=2)
         best, least = torch.where(error < least, scales, best), torch.minimum(error, least)

@@ -24,7 +24,7 @@ from ddtasnet_edge.quantize.recipe import is_kept_float
 from ddtasnet_edge.quantize.simulate import Arithmetic
 
 # Goes up when rounding or simulation change: what was heard before is then heard anew.
-FORMAT = 1
+FORMAT = 2
 # What is tried on every layer.
 TRIED = (STATIC8, DYNAMIC8, BLOCKWISE4, DYNAMIC4)
 

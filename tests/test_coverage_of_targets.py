@@ -54,5 +54,4 @@ def test_there_is_no_threshold_for_what_does_not_exist() -> None:
 
 def test_the_recipes_of_the_options_exist() -> None:
     """`ddtasnet-export --int8` and `--int4` name them."""
-    assert RECIPES["static_wi8_ai8"].needs_calibration
-    assert RECIPES["dynamic_wi4b64_wi8_afp32"].needs_calibration
+    assert {"static_wi8_ai8", "dynamic_wi4b64_wi8_afp32"} <= set(RECIPES)

@@ -70,14 +70,22 @@ class TestQuantizedGraphs:
         assert set(facts["float_layers"]) == layers - set(facts["layers"])
         assert facts["recipe"] == recipe.to_dict()
 
-    def test_calibration_is_recorded_where_there_was_one(self, bundle: Bundle) -> None:
+    def test_calibration_is_recorded(self, bundle: Bundle) -> None:
         facts = bundle.manifest.quantization
         assert facts is not None
-        if bundle.manifest.recipe == "dynamic_wi8_afp32":
-            assert facts["calibration"] is None
-        else:
-            assert facts["calibration"]["clips"] == ["song.wav"]
-            assert len(facts["calibration"]["sha256"]) == 64
+        assert facts["calibration"]["clips"] == ["song.wav"]
+        assert len(facts["calibration"]["sha256"]) == 64
+
+    def test_ranges_hold_what_was_seen_but_no_more_than_gates_hear(self, tiny: Workshop) -> None:
+        tflite, seen = quantizer_for("tflite").ARITHMETIC, tiny.compiler.observations
+        for name, layer in quantize_layers(tiny.compiler.source.model, INT8, tflite, seen).items():
+            assert layer.input is not None
+            assert layer.output is not None
+            half = 0.51 * layer.input.scale
+            assert (layer.input.low, layer.input.high) == pytest.approx((seen[name].low, seen[name].high), abs=half)
+            limit = 8.0 if ".rnn." in name else np.inf
+            expected = (max(seen[name].low_out, -limit), min(seen[name].high_out, limit))
+            assert (layer.output.low, layer.output.high) == pytest.approx(expected, abs=0.51 * layer.output.scale)
 
     def test_every_graph_holds_the_same_integers_and_scales(self, bundle: Bundle, tiny: Workshop) -> None:
         """Those that were planned, once each, and no others."""

@@ -65,7 +65,7 @@ class TestRecipes:
             used = {recipe.precision, *recipe.layers.values()}
             assert name.replace("_wi8_afp32", "_afp32") == recipe.precision.name or len(used) == 1
             assert (len(used) == 2) == ("wi4" in name)
-            assert recipe.needs_calibration == (name.startswith("static") or "wi4" in name)
+            assert recipe.needs_calibration == (recipe is not FLOAT32)
 
     def test_an_unknown_recipe_suggests_the_nearest(self) -> None:
         assert recipe_named("static_wi8_ai8") is INT8

@@ -16,7 +16,7 @@ from ddtasnet_edge.quantize import quantizer_for, recipe_named
 from ddtasnet_edge.quantize.observe import observe
 from ddtasnet_edge.quantize.plan import layers_of, quantize_layers
 from ddtasnet_edge.quantize.recipe import is_kept_float
-from ddtasnet_edge.quantize.rounding import round_nearest
+from ddtasnet_edge.quantize.rounding import rounded as nearest
 from ddtasnet_edge.training.material import gather, song_tracks
 from ddtasnet_edge.training.qat import RoundedWeights
 from ddtasnet_edge.training.trainer import BEST, Music, Trainer
@@ -34,11 +34,7 @@ class TestRoundedWeights:
     def test_a_copy_has_the_weights_that_a_bundle_would_store(self) -> None:
         rounded = RoundedWeights(self.model, INT4).copy(self.model)
         for name, weight in layers_of(self.model).items():
-            expected = (
-                weight
-                if is_kept_float(name)
-                else torch.from_numpy(round_nearest(weight, *STORED.get(name, (4, 64))).matrix)
-            )
+            expected = weight if is_kept_float(name) else nearest(weight, *STORED.get(name, (4, 64)))
             torch.testing.assert_close(layers_of(rounded)[name], expected, rtol=1e-6, atol=1e-7)
 
     def test_the_scan_is_that_of_the_copy_and_every_weight_gets_a_gradient(self) -> None:
