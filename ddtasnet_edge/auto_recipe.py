@@ -19,7 +19,7 @@ from ddtasnet_edge.clips import Clip
 from ddtasnet_edge.compiler import Compiler, describe_calibration, unheard
 from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.music import has_stems
-from ddtasnet_edge.quantize import FLOAT32, Recipe, quantizer_for
+from ddtasnet_edge.quantize import FLOAT32, RECIPES, Recipe, quantizer_for
 from ddtasnet_edge.quantize.calibration import search_clips
 from ddtasnet_edge.quantize.listen import Listener
 from ddtasnet_edge.quantize.plan import quantize_layers
@@ -74,7 +74,7 @@ class AutoRecipe:
         for attempt in range(ATTEMPTS):
             begin(f"{target}: searching, at most {allowed:.3f} dB")
             choice = self._within_budget(target, search, allowed) if attempt < ATTEMPTS - 1 else search.all_float
-            choice = self._fastest(target, search, choice)
+            choice = self._fastest(target, search, choice, allowed)
             bundle, report = self._compiler.compile(
                 target,
                 _recipe(choice),
@@ -89,19 +89,19 @@ class AutoRecipe:
             allowed, forced = BACK_OFF * min(allowed, search.predict(choice)), True
         return bundle, report
 
-    def _fastest(self, target: str, search: Search, choice: Choice) -> Choice:
-        """The choice, or one precision for all layers where that holds the budget too and is measured to be faster.
+    def _fastest(self, target: str, search: Search, choice: Choice, allowed: float) -> Choice:
+        """The choice, or a plain one that keeps within what is allowed too and is measured to be faster.
 
         Predicted times do not know what it costs a graph to change between precisions.
         """
-        uniform = [dict.fromkeys(choice, precision.name) for precision in TRIED]
-        uniform = [each for each in uniform if search.predict_us(each) < search.costs.float_us and each != choice]
-        held = [each for each in uniform if abs(self._hear(target, each)) <= self._budget]
-        if not held or choice == search.all_float:
+        if choice == search.all_float:
             return choice
-        rival = min(held, key=search.predict_us)
-        ours, theirs = self._time(target, [_recipe(choice), _recipe(rival)])
-        return choice if ours <= theirs else rival
+        plain = [dict.fromkeys(choice, precision.name) for precision in TRIED]
+        plain += [{layer: recipe.precision_of(layer).name for layer in choice} for recipe in RECIPES.values()]
+        rivals = [each for each in plain if search.predict_us(each) < search.costs.float_us and each != choice]
+        held = [each for each in _each_once(rivals) if abs(self._hear(target, each)) <= allowed]
+        times = self._time(target, [_recipe(each) for each in (choice, *held)])
+        return min(zip(times, (choice, *held), strict=True), key=lambda pair: pair[0])[1]
 
     def _within_budget(self, target: str, search: Search, allowed: float) -> Choice:
         """A choice that holds the budget on the search music when all its layers are quantized together.
@@ -178,3 +178,7 @@ class AutoRecipe:
 def _recipe(choice: Choice) -> Recipe:
     layers = {layer: precision_named(name) for layer, name in choice.items()}
     return Recipe(AUTO, FLOAT, "found by --recipe auto", layers)
+
+
+def _each_once(choices: Sequence[Choice]) -> list[Choice]:
+    return [choice for index, choice in enumerate(choices) if choice not in choices[:index]]

@@ -51,7 +51,7 @@ def search(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     # What is fast differs from machine to machine; here the fewer bits, the faster.
     costs = Costs(1000.0, {precision.name: 100.0 * precision.weight_bits for precision in TRIED})
     monkeypatch.setattr(AutoRecipe, "_costs", lambda *_: costs)
-    monkeypatch.setattr(AutoRecipe, "_time", lambda *_: [1.0, 2.0])
+    monkeypatch.setattr(AutoRecipe, "_time", lambda _, __, recipes: [1.0, *[2.0] * (len(recipes) - 1)])
     monkeypatch.setattr(auto_recipe, "search_clips", short)
     return lambda budget: AutoRecipe(compiler, budget, tmp_path / "out")
 
@@ -124,13 +124,19 @@ class TestAutoRecipe:
         assert tried == sorted(tried, reverse=True)
         assert tried[2] < tried[0]
 
-    def test_one_precision_for_all_is_taken_when_it_is_faster(
-        self, search: Search, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_plain_choice_is_taken_when_it_is_faster(self, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
         """A graph that changes between precisions may lose what its products save."""
-        monkeypatch.setattr(AutoRecipe, "_time", lambda *_: [2.0, 1.0])
-        bundle, _ = search(0.012).compile("onnx", begin=begun([]))
-        assert len(set(facts_of(bundle)["layers"].values())) == 1
+        timed: list[list[str]] = []
+
+        def time(_: AutoRecipe, __: str, recipes: list[Recipe]) -> list[float]:
+            timed.append([str(sorted({each.name for each in recipe.layers.values()})) for recipe in recipes])
+            return [2.0] * (len(recipes) - 1) + [1.0]
+
+        monkeypatch.setattr(AutoRecipe, "_time", time)
+        bundle, report = search(0.012).compile("onnx", begin=begun([]))
+        assert report.passed
+        assert str(sorted(set(facts_of(bundle)["layers"].values()))) == timed[-1][-1]
+        assert len(timed[-1]) > 1, "a budget that no plain choice holds"
 
     def test_a_model_without_true_stems_is_refused(self, tmp_path: Path) -> None:
         compiler = Compiler(write_config(tmp_path, sources=("voice", "rest")))
