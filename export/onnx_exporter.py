@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,8 +77,13 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
             sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in STANDARD_DOMAINS})
         ),
         products=tuple(products),
-        weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer),
+        weight_bytes=sum(_bytes_read(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer),
     )
+
+
+def _bytes_read(constant: np.ndarray[Any, Any]) -> int:
+    """By a hop: what is stored in float16 is cast to float32 when the graph is loaded."""
+    return constant.size * 4 if constant.dtype == np.float16 else constant.nbytes
 
 
 def _tensor_facts(tensor: onnx.ValueInfoProto) -> TensorFacts:

@@ -57,7 +57,7 @@ def quantize_graph(folder: Path, layers: Mapping[str, QuantizedLayer]) -> None:
 def _product(node: NodeProto, layer: QuantizedLayer, constant: AddConstant) -> Iterator[NodeProto]:
     x, bias, name, output = node.input[0], node.input[2] if len(node.input) > 2 else "", node.name, node.output[0]
     if layer.weight.bits == 4:
-        yield _four_bits(name, x, bias, output, layer, constant)
+        yield from _four_bits(name, x, bias, output, layer, constant)
         return
     weight = constant(f"{name}_weight", layer.weight.values.T)
     scale = constant(f"{name}_scale", layer.weight.scales[:, 0])
@@ -73,7 +73,9 @@ def _product(node: NodeProto, layer: QuantizedLayer, constant: AddConstant) -> I
     yield helper.make_node("MatMulIntegerToFloat", inputs, [output], name=name, domain=DOMAIN)
 
 
-def _four_bits(name: str, x: str, bias: str, output: str, layer: QuantizedLayer, constant: AddConstant) -> NodeProto:
+def _four_bits(
+    name: str, x: str, bias: str, output: str, layer: QuantizedLayer, constant: AddConstant
+) -> Iterator[NodeProto]:
     values, block = layer.weight.values, layer.weight.block
     outputs, inputs = values.shape
     scales = layer.weight.scales
@@ -83,9 +85,16 @@ def _four_bits(name: str, x: str, bias: str, output: str, layer: QuantizedLayer,
         scales = np.repeat(scales, -(-inputs // block), axis=1)
     padded = np.pad(values + 8, ((0, 0), (0, -inputs % block)), constant_values=8).astype(np.uint8)
     packed = (padded[:, 0::2] | padded[:, 1::2] << 4).reshape(outputs, -1, block // 2)
-    return helper.make_node(
+    scale = f"{name}_scale"
+    if layer.weight.per_output:
+        constant(scale, scales.ravel())
+    else:
+        # The kernel wants float32; the file holds the float16 that they are, and they are cast once, at load.
+        short = constant(f"{scale}_float16", scales.ravel().astype(np.float16))
+        yield helper.make_node("Cast", [short], [scale], name=scale, to=TensorProto.FLOAT)
+    yield helper.make_node(
         "MatMulNBits",
-        [x, constant(f"{name}_weight", packed), constant(f"{name}_scale", scales.ravel()), "", "", bias],
+        [x, constant(f"{name}_weight", packed), scale, "", "", bias],
         [output],
         name=name,
         domain=DOMAIN,

@@ -60,6 +60,8 @@ def _read_onnx(path: Path) -> GraphFile:
 
 
 def _onnx_weights(model: ModelProto, constants: dict[str, NDArray[Any]]) -> Iterator[StoredWeight]:
+    cast = {node.output[0]: constants[node.input[0]] for node in model.graph.node if node.op_type == "Cast"}
+    constants = constants | {name: value.astype(np.float32) for name, value in cast.items()}
     for node in model.graph.node:
         if node.op_type == "DynamicQuantizeMatMul":
             yield StoredWeight(constants[node.input[1]].T, constants[node.input[2]][:, None])
