@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ CACHE = ".effects"
 ROUNDS, ROUND_HOPS = 5, 100
 # How often the search may be sent back, by fake quantization or by the runtime, before all stays float.
 ATTEMPTS = 8
+# Medians of times that differ by less are the same.
+CLEARLY = 0.98
 # What is then allowed, as a share of what was predicted for the choice that changed too much.
 BACK_OFF = 0.7
 
@@ -45,6 +48,26 @@ def check_budget(max_sdr_drop: float) -> None:
         raise ConfigError(
             f"--max-sdr-drop is {max_sdr_drop:g} dB, expected more than 0 and less than 100; 0.1 is hardly audible"
         )
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A choice with its measured time of a hop and its change of SDR on the music of the search."""
+
+    choice: Choice
+    us: float
+    change_db: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest: how many layers have which precision instead of all their names."""
+        return {"layers": dict(Counter(self.choice.values())), "us": self.us, "simulated_change_db": self.change_db}
+
+
+def _fastest(contenders: Sequence[Contender]) -> Choice:
+    """The first one, unless another is clearly faster."""
+    first, *others = contenders
+    best = min(others, key=lambda each: each.us, default=first)
+    return best.choice if best.us < CLEARLY * first.us else first.choice
 
 
 class AutoRecipe:
@@ -59,6 +82,7 @@ class AutoRecipe:
         if not has_stems(compiler.source.model.config):
             raise ConfigError(f"the search needs true stems, and none are known of {sources}; choose a fixed recipe")
         self._compiler, self._budget, self._out = compiler, max_sdr_drop, out
+        self._heard: dict[tuple[object, ...], float] = {}
 
     def compile(
         self, target: str, *, force: bool = False, begin: Callable[[str], None] = unheard
@@ -71,10 +95,13 @@ class AutoRecipe:
         begin(f"{target}: listening to the float model")
         search = Search(self.sensitivity(target, begin), self._costs(target, begin))
         allowed, forced = self._budget, force
+        refused: list[Choice] = []
         for attempt in range(ATTEMPTS):
             begin(f"{target}: searching, at most {allowed:.3f} dB")
-            choice = self._within_budget(target, search, allowed) if attempt < ATTEMPTS - 1 else search.all_float
-            choice = self._fastest(target, search, choice, allowed)
+            found = self._within_budget(target, search, allowed) if attempt < ATTEMPTS - 1 else search.all_float
+            begin(f"{target}: timing it against plain recipes")
+            contenders = self._contenders(target, found, refused)
+            choice = _fastest(contenders)
             bundle, report = self._compiler.compile(
                 target,
                 _recipe(choice),
@@ -82,26 +109,30 @@ class AutoRecipe:
                 force=forced,
                 begin=begin,
                 max_sdr_drop=self._budget,
-                search=self._explain(target, search, choice),
+                search=self._explain(target, search, choice, contenders),
             )
             if report.passed or choice == search.all_float:
                 break
+            refused.append(choice)
             allowed, forced = BACK_OFF * min(allowed, search.predict(choice)), True
         return bundle, report
 
-    def _fastest(self, target: str, search: Search, choice: Choice, allowed: float) -> Choice:
-        """The choice, or a plain one that keeps within what is allowed too and is measured to be faster.
+    def _contenders(self, target: str, found: Choice, refused: Sequence[Choice]) -> list[Contender]:
+        """What the search found first, then float32 and every plain choice within the budget, each with its time.
 
-        Predicted times do not know what it costs a graph to change between precisions.
+        Predicted times do not know what it costs a graph to change between precisions. refused: what the runtime has
+        found to change too much.
         """
-        if choice == search.all_float:
-            return choice
-        plain = [dict.fromkeys(choice, precision.name) for precision in TRIED]
-        plain += [{layer: recipe.precision_of(layer).name for layer in choice} for recipe in RECIPES.values()]
-        rivals = [each for each in plain if search.predict_us(each) < search.costs.float_us and each != choice]
-        held = [each for each in _each_once(rivals) if abs(self._hear(target, each)) <= allowed]
-        times = self._time(target, [_recipe(each) for each in (choice, *held)])
-        return min(zip(times, (choice, *held), strict=True), key=lambda pair: pair[0])[1]
+        plain = [dict.fromkeys(found, precision.name) for precision in TRIED]
+        plain += [{layer: recipe.precision_of(layer).name for layer in found} for recipe in RECIPES.values()]
+        choices = [found]
+        for choice in plain:
+            if choice not in (*choices, *refused) and abs(self._hear(target, choice)) <= self._budget:
+                choices.append(choice)
+        times = self._time(target, [_recipe(choice) for choice in choices])
+        return [
+            Contender(choice, time, self._hear(target, choice)) for choice, time in zip(choices, times, strict=True)
+        ]
 
     def _within_budget(self, target: str, search: Search, allowed: float) -> Choice:
         """A choice that holds the budget on the search music when all its layers are quantized together.
@@ -116,9 +147,13 @@ class AutoRecipe:
         return search.all_float
 
     def _hear(self, target: str, choice: Choice) -> float:
-        arithmetic, model = quantizer_for(target).ARITHMETIC, self._compiler.source.model
-        layers = quantize_layers(model, _recipe(choice), arithmetic, self._compiler.observations)
-        return self._listener.hear([layers], arithmetic)[0].worst_dsdr
+        """Largest change of SDR on the music of the search, heard once for each choice."""
+        key = (target, *sorted(choice.items()))
+        if key not in self._heard:
+            arithmetic, model = quantizer_for(target).ARITHMETIC, self._compiler.source.model
+            layers = quantize_layers(model, _recipe(choice), arithmetic, self._compiler.observations)
+            self._heard[key] = self._listener.hear([layers], arithmetic)[0].worst_dsdr
+        return self._heard[key]
 
     def sensitivity(self, target: str, begin: Callable[[str], None]) -> Sensitivity:
         """What each layer of the model bears on a target, on the music of the search."""
@@ -153,14 +188,17 @@ class AutoRecipe:
             ]
         return [pool(times).percentile_us(500) for times in zip(*rounds, strict=True)]
 
-    def _explain(self, target: str, search: Search, choice: Choice) -> Mapping[str, Any]:
-        """For the manifest: what was allowed, what was predicted, and why each layer has its precision."""
+    def _explain(
+        self, target: str, search: Search, choice: Choice, contenders: Sequence[Contender]
+    ) -> Mapping[str, Any]:
+        """For the manifest: what was allowed, predicted and timed, and why each layer has its precision."""
         return {
             "max_sdr_drop_db": self._budget,
             "predicted_change_db": search.predict(choice),
             "simulated_change_db": self._hear(target, choice),
             "predicted_us": search.predict_us(choice),
             "measured_us": search.costs.to_dict(),
+            "contenders": [contender.to_dict() for contender in contenders],
             "machine": asdict(describe_machine()),
             "searched_on": describe_calibration(self._clips),
             "layers": {layer: {"chosen": name, "alone": search.alone(layer)} for layer, name in choice.items()},
@@ -178,7 +216,3 @@ class AutoRecipe:
 def _recipe(choice: Choice) -> Recipe:
     layers = {layer: precision_named(name) for layer, name in choice.items()}
     return Recipe(AUTO, FLOAT, "found by --recipe auto", layers)
-
-
-def _each_once(choices: Sequence[Choice]) -> list[Choice]:
-    return [choice for index, choice in enumerate(choices) if choice not in choices[:index]]

@@ -279,7 +279,7 @@ class Compiler:
         weights = "random weights: no training data" if self.source.weights == "random" else trained_on
         licence = {"software": "MIT", "weights": weights, "parity": self._music.note}
         if recipe.needs_calibration or recipe.name == AUTO:
-            licence["calibration"] = f"ranges measured on: {_notes(self.calibration)}"
+            licence["calibration"] = f"weights rounded and ranges measured on: {_notes(self.calibration)}"
         return licence
 
 

@@ -32,8 +32,9 @@ LEGEND = (
 LAYERS_LEGEND = "Largest change of uSDR of any stem of any clip with that layer alone quantized, in dB, and SNR."
 
 STUDY_LEGEND = "After so many seconds of calibration music: SNR, and changes of uSDR over all stems and clips, in dB."
-# Clips to calibrate on in a study, several times the usual.
+# Clips to calibrate on in a study: two to four times the usual.
 STUDY_PARTS = 16
+AUTO_RECIPE = "auto"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,10 +69,10 @@ def _run(arguments: argparse.Namespace) -> int:
     require(("torch", "safetensors"), "comparing recipes", "export")
     if arguments.plot is not None:
         check_plot(arguments.plot)
-    if arguments.layers:
-        return _layers(arguments)
     if arguments.calibration_study:
         return _calibration_study(arguments)
+    if arguments.layers:
+        return _layers(arguments)
     return _recipes(arguments)
 
 
@@ -156,25 +157,41 @@ def _layers(arguments: argparse.Namespace) -> int:
 
 
 def _calibration_study(arguments: argparse.Namespace) -> int:
+    from ddtasnet_edge.music import has_stems
     from ddtasnet_edge.quantize import FLOAT32, RECIPES, quantizer_for, recipe_named
     from ddtasnet_edge.quantize.calibration import calibration_clips
     from ddtasnet_edge.quantize.calibration_study import COLUMNS, rows, study_calibration
     from ddtasnet_edge.quantize.listen import Listener
 
+    _check_study(arguments)
     target, compiler = _the_one(arguments, "--calibration-study")
+    if not has_stems(compiler.source.model.config):
+        raise ConfigError(f"the study needs true stems, and none are known of {compiler.source.model.config.sources}")
     names = arguments.recipe or [name for name in RECIPES if name != FLOAT32.name]
     recipes = [recipe_named(name) for name in names]
+    remarks: list[str] = []
     with console.activity(arguments.quiet) as begin:
         begin("listening to the float model")
         model = compiler.source.model
         listener = Listener(model, compiler.clips)
-        music = calibration_clips(model.config, arguments.calibration, parts=STUDY_PARTS)
+        music = calibration_clips(model.config, arguments.calibration, remarks.append, parts=STUDY_PARTS)
         results = study_calibration(model, listener, quantizer_for(target).ARITHMETIC, recipes, music, begin)
+    for remark in remarks:
+        console.say(remark, arguments.quiet)
     if arguments.json != "-" and not arguments.quiet:
         console.print_table(f"{compiler.source.name} on {target}", COLUMNS, rows(results), STUDY_LEGEND)
     if arguments.json:
         console.write_json(arguments.json, [result.to_dict() for result in results])
     return console.EXIT_OK
+
+
+def _check_study(arguments: argparse.Namespace) -> None:
+    if arguments.layers or arguments.plot is not None or AUTO_RECIPE in (arguments.recipe or ()):
+        raise ConfigError(
+            "--calibration-study takes fixed recipes and prints a table; leave out --layers, --plot and auto"
+        )
+    if arguments.songs is None and arguments.musdb is None:
+        raise ConfigError("--calibration-study judges on other music than it calibrates on; give --songs or --musdb")
 
 
 def _the_one(arguments: argparse.Namespace, option: str) -> tuple[str, Compiler]:

@@ -88,7 +88,7 @@ INT8 = Recipe(
 DYNAMIC_INT8 = Recipe(
     "dynamic_wi8_afp32",
     DYNAMIC8,
-    "INT8 weights, activation ranges measured on every hop: the smallest loss, and no level is clipped. On openvino "
+    "INT8 weights, activation ranges measured on every hop: a small loss, and no level is clipped. On openvino "
     "activations stay float32",
 )
 
@@ -129,6 +129,13 @@ def read_recipe(path: Path) -> Recipe:
     name = str(values.get("name", path.stem))
     if name in (*RECIPES, AUTO) or not NAME.fullmatch(name):
         raise ConfigError(f"{path}: recipe name '{name}' is taken or no file name; use letters, digits, - and _")
-    layers = {layer: precision_named(str(value)) for layer, value in values.get("layers", {}).items()}
+    layers = {layer: _precision(value, f"{path}: {layer}") for layer, value in values.get("layers", {}).items()}
     summary = str(values.get("summary", f"from {path.name}"))
-    return Recipe(name, precision_named(str(values["precision"])), summary, layers)
+    return Recipe(name, _precision(values["precision"], f"{path}: precision"), summary, layers)
+
+
+def _precision(value: object, where: str) -> Precision:
+    try:
+        return precision_named(str(value))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error

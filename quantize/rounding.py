@@ -26,7 +26,7 @@ GROUP = 64
 def rounded(weight: Tensor, bits: int, block: int | None) -> Tensor:
     """Weight [outputs, inputs] to the nearest value of the finest grids that hold it, on the device of the weight.
 
-    What is rounded stays as it is.
+    What is rounded stays as it is, but for rare blocks that are much smaller than the largest of their output.
     """
     size = block or weight.shape[1]
     scales = _largest(weight, bits, size)

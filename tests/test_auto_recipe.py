@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,17 +127,31 @@ class TestAutoRecipe:
 
     def test_a_plain_choice_is_taken_when_it_is_faster(self, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
         """A graph that changes between precisions may lose what its products save."""
-        timed: list[list[str]] = []
+        int8 = "dynamic_wi8_afp32"
 
         def time(_: AutoRecipe, __: str, recipes: list[Recipe]) -> list[float]:
-            timed.append([str(sorted({each.name for each in recipe.layers.values()})) for recipe in recipes])
-            return [2.0] * (len(recipes) - 1) + [1.0]
+            return [1.0 if {each.name for each in recipe.layers.values()} == {int8} else 2.0 for recipe in recipes]
 
         monkeypatch.setattr(AutoRecipe, "_time", time)
+        # Enough for eight bits, far too little for the four bits that are fastest by prediction.
         bundle, report = search(0.012).compile("onnx", begin=begun([]))
         assert report.passed
-        assert str(sorted(set(facts_of(bundle)["layers"].values()))) == timed[-1][-1]
-        assert len(timed[-1]) > 1, "a budget that no plain choice holds"
+        facts = facts_of(bundle)
+        assert set(facts["layers"].values()) == {int8}
+        first, *others = facts["search"]["contenders"]
+        assert set(first["layers"]) != {int8}
+        assert min(others, key=lambda each: each["us"])["layers"] == {int8: 18}
+        assert all(abs(each["simulated_change_db"]) <= 0.012 for each in others)
+
+    def test_a_choice_that_is_hardly_faster_does_not_count(
+        self, search: Search, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(AutoRecipe, "_time", lambda _, __, recipes: [1.0, *[0.99] * (len(recipes) - 1)])
+        found = facts_of(search(0.5).compile("onnx", begin=begun([]))[0])
+        assert (
+            dict(Counter(why["chosen"] for why in found["search"]["layers"].values()))
+            == (found["search"]["contenders"][0]["layers"])
+        )
 
     def test_a_model_without_true_stems_is_refused(self, tmp_path: Path) -> None:
         compiler = Compiler(write_config(tmp_path, sources=("voice", "rest")))

@@ -51,12 +51,39 @@ class TestRecipes:
         monkeypatch.setattr(compiler, "thresholds_for", lambda *_: Thresholds(snr_db=1000.0))
         assert run("--target", "onnx", "--recipe", "dynamic_wi8_afp32", "--quiet") == 1
 
+    def test_how_much_music_calibration_takes(
+        self, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        report = tmp_path / "study.json"
+        assert (
+            run("--calibration-study", "--target", "tflite", "--recipe", "static_wi8_ai8", "--json", str(report)) == 0
+        )
+        results = json.loads(report.read_text())
+        assert [result["seconds"] for result in results][:2] == [1.0, 2.0]
+        assert {result["recipe"] for result in results} == {"static_wi8_ai8"}
+        assert all(10.0 < result["snr_db"] < 80.0 for result in results)
+        assert "rms dSDR" in capsys.readouterr().out
+        assert not (tmp_path / "out").exists()
+
+    def test_a_study_judges_on_music_of_its_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = write_config(tmp_path)
+        assert cli.main(["--calibration-study", "--model", str(model), "--target", "onnx"]) == 2
+        assert "judges on other music than it calibrates on; give --songs or --musdb" in capsys.readouterr().err
+
+    def test_a_study_needs_true_stems(self, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = write_config(tmp_path, sources=("voice", "rest"))
+        assert run("--calibration-study", "--target", "onnx", "--model", str(model)) == 2
+        assert "the study needs true stems, and none are known of" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["--recipe", "int8"], "unknown recipe 'int8'"),
             (["--plot", "a.txt"], "--plot is a.txt"),
             (["--layers"], "--layers looks at one model on one target"),
+            (["--calibration-study"], "--calibration-study looks at one model on one target"),
+            (["--calibration-study", "--plot", "a.png"], "--calibration-study takes fixed recipes and prints a table"),
+            (["--calibration-study", "--recipe", "auto"], "--calibration-study takes fixed recipes and prints a table"),
             (["--max-sdr-drop", "0"], "--max-sdr-drop is 0 dB, expected more than 0"),
         ],
     )

@@ -31,7 +31,7 @@ STORED = dict.fromkeys(("time_memory1.rnn.weight_ih_l0", "spectral_memory2.rnn.w
 class TestRoundedWeights:
     model = create_model(small_config())
 
-    def test_a_copy_has_the_weights_that_a_bundle_would_store(self) -> None:
+    def test_a_copy_has_the_rounded_weights_of_the_recipe_and_no_others(self) -> None:
         rounded = RoundedWeights(self.model, INT4).copy(self.model)
         for name, weight in layers_of(self.model).items():
             expected = weight if is_kept_float(name) else nearest(weight, *STORED.get(name, (4, 64)))
