@@ -23,19 +23,29 @@ def slot_tensor_names(slot: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Slot:
-    """One named tensor of state: float32 of `shape`, filled with `initial` before the first hop."""
+    """One named tensor of state: float32 of `shape`, filled with `initial` before the first hop.
+
+    ring: a step makes one row [batch, 1, ...] of it, which takes the place of the oldest of its rows; in what order
+    they lie makes no difference to the step. Any other slot is made anew by every step.
+    """
 
     name: str
     shape: tuple[int, ...]
     initial: float = 0.0
     dtype: str = "float32"
+    ring: bool = False
 
     def __post_init__(self) -> None:
-        sizes_fit = all(isinstance(size, int) and size >= 0 for size in self.shape)
+        sizes_fit = all(isinstance(size, int) and size >= 0 for size in self.shape) and len(self.shape) > self.ring
         if not isinstance(self.name, str) or not sizes_fit or self.dtype != "float32":
             raise ValueError(
                 f"state slot {self.name!r} is {self.dtype} {self.shape}, expected float32 with fixed sizes"
             )
+
+    @property
+    def update_shape(self) -> tuple[int, ...]:
+        """Shape of what a step makes."""
+        return (self.shape[0], 1, *self.shape[2:]) if self.ring else self.shape
 
     def initial_value(self) -> FloatArray:
         """A fresh array holding the initial value."""
@@ -91,7 +101,7 @@ class StreamSpec:
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every graph output by name, `stems` first."""
-        return {STEMS: self.stems_shape} | {slot_tensor_names(slot.name)[1]: slot.shape for slot in self.slots}
+        return {STEMS: self.stems_shape} | {slot_tensor_names(slot.name)[1]: slot.update_shape for slot in self.slots}
 
     def initial_state(self) -> dict[str, FloatArray]:
         """A fresh state, slot name to array."""

@@ -9,10 +9,10 @@ from ddtasnet_edge.spec import MIX, STEMS, slot_tensor_names
 
 
 class StepGraph(nn.Module):
-    """`model.step` with one keyword per graph input and one dictionary entry per graph output.
+    """`model.update` with one keyword per graph input and one dictionary entry per graph output.
 
     Inputs `mix` [1, channels, hop] and `<slot>_in`; outputs `stems` [1, sources, channels, hop] and
-    `<slot>_out`, in the order of the StreamSpec. Names, not positions, pair the two.
+    `<slot>_out`, of a ring its new row, in the order of the StreamSpec. Names, not positions, pair the two.
     """
 
     def __init__(self, model: DDTasNet) -> None:
@@ -22,5 +22,5 @@ class StepGraph(nn.Module):
 
     def forward(self, **tensors: Tensor) -> dict[str, Tensor]:
         state = {slot: tensors[slot_tensor_names(slot)[0]] for slot in self.slots}
-        stems, new_state = self.model.step(tensors[MIX], state)
+        stems, new_state = self.model.update(tensors[MIX], state)
         return {STEMS: stems} | {slot_tensor_names(slot)[1]: new_state[slot] for slot in self.slots}

@@ -29,33 +29,68 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "none" if shape is None else str(list(shape))
 
 
+class Ring:
+    """Where the oldest row of a slot lies; the next row takes its place. Rows are axis 1."""
+
+    def __init__(self) -> None:
+        self._oldest = 0
+
+    def push(self, rows: FloatArray, row: FloatArray) -> None:
+        """Write the row [batch, 1, ...] that a step made into the slot [batch, rows, ...]."""
+        rows[:, self._oldest] = row[:, 0]
+        self._oldest = (self._oldest + 1) % rows.shape[1]
+
+    def in_order(self, rows: FloatArray) -> FloatArray:
+        """A copy of the slot, oldest row first, as the model itself keeps it."""
+        return np.roll(rows, -self._oldest, axis=1)
+
+    def restart(self) -> None:
+        """The slot was written anew, oldest row first."""
+        self._oldest = 0
+
+
 class StateBuffers:
     """Two sets of preallocated state arrays: a step reads one and writes the other, then they change places.
 
-    A runtime binds both directions once; no state is copied or allocated per hop.
+    Rings exist once, beside the row that a step makes. A runtime binds both directions once; nothing is allocated per
+    hop, and of the state only the new rows of rings are copied.
     """
 
     def __init__(self, spec: StreamSpec) -> None:
-        self._sets = (spec.initial_state(), spec.initial_state())
+        plain = [slot for slot in spec.slots if not slot.ring]
+        rings = [slot for slot in spec.slots if slot.ring]
+        self._sets = tuple({slot.name: slot.initial_value() for slot in plain} for _ in range(2))
+        self._rings = {slot.name: slot.initial_value() for slot in rings}
+        self._rows = {slot.name: np.zeros(slot.update_shape, dtype=np.float32) for slot in rings}
+        self._places = {slot.name: Ring() for slot in rings}
+        self._order = [slot.name for slot in spec.slots]
         self.current = 0
 
     def inputs(self, direction: int) -> dict[str, FloatArray]:
         """Graph inputs of direction 0 or 1, by tensor name."""
-        return {slot_tensor_names(slot)[0]: array for slot, array in self._sets[direction].items()}
+        arrays = self._sets[direction] | self._rings
+        return {slot_tensor_names(slot)[0]: array for slot, array in arrays.items()}
 
     def outputs(self, direction: int) -> dict[str, FloatArray]:
         """Graph outputs of direction 0 or 1, by tensor name."""
-        return {slot_tensor_names(slot)[1]: array for slot, array in self._sets[1 - direction].items()}
+        arrays = self._sets[1 - direction] | self._rows
+        return {slot_tensor_names(slot)[1]: array for slot, array in arrays.items()}
 
-    def swap(self) -> None:
+    def advance(self) -> None:
         """After a step: what was written is now the state."""
         self.current = 1 - self.current
+        for slot, place in self._places.items():
+            place.push(self._rings[slot], self._rows[slot])
 
     def read(self) -> dict[str, FloatArray]:
-        """The current state, slot name to the array itself."""
-        return self._sets[self.current]
+        """The current state by slot, rings oldest row first; other slots are the arrays themselves."""
+        ordered = {slot: place.in_order(self._rings[slot]) for slot, place in self._places.items()}
+        state = self._sets[self.current] | ordered
+        return {slot: state[slot] for slot in self._order}
 
     def write(self, state: Mapping[str, FloatArray]) -> None:
         """Copy a state in."""
-        for slot, array in self._sets[self.current].items():
+        for slot, array in (self._sets[self.current] | self._rings).items():
             np.copyto(array, state[slot])
+        for place in self._places.values():
+            place.restart()

@@ -50,7 +50,7 @@ class OnnxSession(Session):
     def _run(self, hop: FloatArray) -> FloatArray:
         self._hop[0] = hop
         self._session.run_with_iobinding(self._bindings[self._state.current])
-        self._state.swap()
+        self._state.advance()
         stems: FloatArray = self._stems[0]
         return stems
 

@@ -54,7 +54,7 @@ class OpenVINOSession(Session):
         # Not `infer()`: that builds a dictionary of every output for each hop.
         request.start_async()
         request.wait()
-        self._state.swap()
+        self._state.advance()
         stems: FloatArray = self._stems[0]
         return stems
 

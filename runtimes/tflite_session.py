@@ -12,7 +12,7 @@ import numpy as np
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
-from ddtasnet_edge.runtimes.graph_io import check_tensors
+from ddtasnet_edge.runtimes.graph_io import Ring, check_tensors
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray, slot_tensor_names
 
@@ -37,7 +37,7 @@ class TFLiteSession(Session):
     """A bundle of target `tflite` with the XNNPACK kernels of the interpreter.
 
     The interpreter forbids holding a view of its tensors while it runs, so views are taken per hop; the state
-    is copied from the output tensors to the input tensors without passing through other memory.
+    is copied from the output tensors to the input tensors without passing through other memory, of rings the new row.
     """
 
     runtime = RUNTIME
@@ -65,6 +65,7 @@ class TFLiteSession(Session):
         names = {slot.name: slot_tensor_names(slot.name) for slot in self.spec.slots}
         self._state_in: dict[str, View] = {slot: tensor(inputs[name]["index"]) for slot, (name, _) in names.items()}
         self._state_out: dict[str, View] = {slot: tensor(outputs[name]["index"]) for slot, (_, name) in names.items()}
+        self._rings = {slot.name: Ring() for slot in self.spec.slots if slot.ring}
         self._result = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
         self._write_state(self.spec.initial_state())
 
@@ -73,16 +74,24 @@ class TFLiteSession(Session):
         self._interpreter.invoke()
         np.copyto(self._result, self._stems()[0])
         for slot, state_in in self._state_in.items():
-            np.copyto(state_in(), self._state_out[slot]())
+            if slot in self._rings:
+                self._rings[slot].push(state_in(), self._state_out[slot]())
+            else:
+                np.copyto(state_in(), self._state_out[slot]())
         return self._result
 
     def _read_state(self) -> Mapping[str, FloatArray]:
         # Copies: a view that outlives this call would make the next invoke fail.
-        return {slot: np.array(state_in()) for slot, state_in in self._state_in.items()}
+        return {
+            slot: self._rings[slot].in_order(state_in()) if slot in self._rings else np.array(state_in())
+            for slot, state_in in self._state_in.items()
+        }
 
     def _write_state(self, state: Mapping[str, FloatArray]) -> None:
         for slot, state_in in self._state_in.items():
             np.copyto(state_in(), state[slot])
+        for ring in self._rings.values():
+            ring.restart()
 
     def _close(self) -> None:
         del self._mix, self._stems, self._state_in, self._state_out, self._interpreter

@@ -114,7 +114,7 @@ class Forgetful(StreamBlock):
         y = x.cumsum(dim=1) + state["sum"][:, None]
         return y, {"sum": y[:, -1]}
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = x + state["sum"]
         return y, {"sum": y}
 
@@ -125,19 +125,19 @@ class IgnoresState(Forgetful):
 
 
 class StepDiffers(Forgetful):
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return super().step(x * 1.001, state)
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return super().update(x * 1.001, state)
 
 
 class WritesInPlace(Forgetful):
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         state["sum"] += x
         return state["sum"].clone(), {"sum": state["sum"].clone()}
 
 
 class WritesInput(Forgetful):
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y, after = super().step(x, state)
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, after = super().update(x, state)
         x.zero_()
         return y, after
 
@@ -147,14 +147,14 @@ class HiddenState(Forgetful):
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         self.calls += 1
-        return super().step(x, state)
+        return super().update(x, state)
 
 
 class OtherLayout(Forgetful):
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y, after = super().step(x, state)
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, after = super().update(x, state)
         return y, {"sum": after["sum"].double()}
 
 
@@ -162,8 +162,8 @@ class MixesBatch(Forgetful):
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return super().scan(x - x.mean(dim=0, keepdim=True), state)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return super().step(x - x.mean(dim=0, keepdim=True), state)
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return super().update(x - x.mean(dim=0, keepdim=True), state)
 
 
 def test_the_contract_accepts_a_correct_block() -> None:

@@ -24,6 +24,8 @@ class SkipAttention(StreamBlock):
     [batch, frames - 1], 1 where a past frame is stored. Empty slots are masked out, not scored as zero.
     """
 
+    rings = ("keys", "values", "valid")
+
     def __init__(self, units: int, frames: int) -> None:
         super().__init__()
         self.units, self.frames = units, frames
@@ -64,12 +66,14 @@ class SkipAttention(StreamBlock):
         scores = scores + (1.0 - inside * valid[:, None]) * MASKED_SCORE
         return torch.bmm(F.softmax(scores, dim=-1), values)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         query, key, value = self.query_key_value(x).unsqueeze(1).chunk(3, dim=-1)
-        keys = torch.cat([state["keys"], key], dim=1)
-        values = torch.cat([state["values"], value], dim=1)
-        valid = torch.cat([state["valid"], torch.ones_like(state["valid"][:, :1])], dim=1)
-        scores = torch.bmm(query, keys.transpose(1, 2)) / math.sqrt(self.units)
-        scores = scores + ((1.0 - valid) * MASKED_SCORE).unsqueeze(1)
-        attended = torch.bmm(F.softmax(scores, dim=-1), values).squeeze(1)
-        return x + attended, {"keys": keys[:, 1:], "values": values[:, 1:], "valid": valid[:, 1:]}
+        # The own frame apart: the past is then read where it lies, not copied to stand in one row with it.
+        past = torch.bmm(query, state["keys"].transpose(1, 2)) / math.sqrt(self.units)
+        past = past + ((1.0 - state["valid"]) * MASKED_SCORE).unsqueeze(1)
+        own = (query * key).sum(dim=-1, keepdim=True) / math.sqrt(self.units)
+        weights = F.softmax(torch.cat([past, own], dim=-1), dim=-1)
+        attended = torch.bmm(weights[..., :-1], state["values"]) + weights[..., -1:] * value
+        # One, but computed from an input: converters do away with an output that is constant.
+        valid = 0.0 * own[..., 0] + 1.0
+        return x + attended.squeeze(1), {"keys": key, "values": value, "valid": valid}

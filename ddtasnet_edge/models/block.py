@@ -1,9 +1,10 @@
-"""The two faces of every streaming block: `scan` over a sequence and `step` over one frame."""
+"""The faces of every streaming block: `scan` over a sequence, `step` over one frame, `update` in a graph."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
@@ -17,7 +18,11 @@ class StreamBlock(nn.Module, ABC):
     carried across. Both faces are pure: they read `state`, return a new one and change nothing.
 
     Shapes: a sequence is [batch, time, ...], a frame [batch, ...]; batch comes first in every slot too.
+
+    rings: slots [batch, rows, ...] of which a frame makes one row only, the newest; the oldest falls out.
     """
+
+    rings: tuple[str, ...] = ()
 
     @abstractmethod
     def initial_state(self, like: Tensor) -> State:
@@ -28,12 +33,28 @@ class StreamBlock(nn.Module, ABC):
         """Process a sequence [batch, time, ...] that continues from `state`."""
 
     @abstractmethod
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Process one frame [batch, ...]; of `rings`, in whatever order their rows lie, return the new row alone.
+
+        This is what a graph computes: who runs it writes one row per hop instead of all of them.
+        """
+
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Process one frame [batch, ...]."""
+        y, new = self.update(x, state)
+        return y, pushed(state, new)
 
     def forward(self, x: Tensor) -> Tensor:
         """Process a whole sequence [batch, time, ...] from the initial state."""
         return self.scan(x, self.initial_state(x))[0]
+
+
+def pushed(state: State, new: State) -> State:
+    """The state after an update: rows of rings behind those that are there, the oldest gone, all else replaced."""
+    return {
+        slot: value if value.shape == state[slot].shape else torch.cat([state[slot][:, value.shape[1] :], value], dim=1)
+        for slot, value in new.items()
+    }
 
 
 def nest(name: str, state: State) -> State:

@@ -82,7 +82,7 @@ class CBAM(StreamBlock):
         means = carry @ x + before[:, :, None] * mean[:, None, :]
         return means, self._next_age(ages[:, -1:])
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         mean = state["mean"] + self._new_frame_weight(state["age"]) * (x - state["mean"])
         gated = x * self._channel_gate(mean)
         pooled = torch.cat([state["recent"], gated.mean(dim=-1, keepdim=True)], dim=1)

@@ -83,6 +83,7 @@ class DDTasNet(StreamBlock):
         """The stream contract of this model, with its slots in a fixed order."""
         config = self.config
         state = self.initial_state(torch.zeros(1))
+        rings = {f"{name}_{slot}" for name, block in self._blocks() for slot in block.rings}
         return StreamSpec(
             sample_rate=config.sample_rate,
             channels=config.channels,
@@ -90,24 +91,26 @@ class DDTasNet(StreamBlock):
             window_length=config.window_length,
             hop_length=config.hop_length,
             algorithmic_latency=config.window_length - config.hop_length,
-            slots=tuple(Slot(name, tuple(value.shape)) for name, value in state.items()),
+            slots=tuple(Slot(name, tuple(value.shape), ring=name in rings) for name, value in state.items()),
         )
 
     def initial_state(self, like: Tensor) -> State:
         stacked = torch.cat([like, like])
         state: State = {}
-        for name, block in self.named_children():
-            if isinstance(block, StreamBlock):
-                state |= nest(name, block.initial_state(stacked if name.startswith("spectral_") else like))
+        for name, block in self._blocks():
+            state |= nest(name, block.initial_state(stacked if name.startswith("spectral_") else like))
         return state
+
+    def _blocks(self) -> list[tuple[str, StreamBlock]]:
+        return [(name, block) for name, block in self.named_children() if isinstance(block, StreamBlock)]
 
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Hops [batch, time, channels, hop] to stems [batch, time, sources, channels, hop]."""
         return self._advance("scan", x, state)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One hop [batch, channels, hop] to stems [batch, sources, channels, hop]."""
-        return self._advance("step", x, state)
+        return self._advance("update", x, state)
 
     def forward(self, mix: Tensor) -> Tensor:
         """A whole clip [batch, channels, length] to stems [batch, sources, channels, length], aligned with it."""

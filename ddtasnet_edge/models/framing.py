@@ -36,7 +36,7 @@ class Framing(StreamBlock):
         frames = samples.unfold(-1, self.window_length, self.hop_length).transpose(1, 2)
         return frames, {"context": samples[..., x.shape[1] * self.hop_length :]}
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not state:
             return x, {}
         frame = torch.cat([state["context"], x], dim=-1)
@@ -69,7 +69,7 @@ class OverlapAdd(StreamBlock):
             total = total + F.pad(part, (0, 0, 0, 0, 0, 0, offset, later - offset))
         return total[:, :frames], {"tail": total[:, frames:].movedim(1, -2).flatten(-2)}
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not state:
             return x, {}
         total = F.pad(state["tail"], (0, self.hop_length)) + x

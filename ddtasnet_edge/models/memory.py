@@ -46,7 +46,7 @@ class GRUMemory(StreamBlock):
             y = gru_scan(gates_x, hidden, weight_h, bias_h)
         return y.transpose(0, 1), {"hidden": y[-1]}
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
         hidden = state["hidden"]
         reset_x, update_x, new_x = F.linear(x, weight_x, bias_x).chunk(3, dim=-1)
@@ -76,7 +76,7 @@ class LSTMMemory(StreamBlock):
         y, (hidden, cell) = _in_full_precision(self.rnn, x, (state["hidden"][None], state["cell"][None]))
         return y, {"hidden": hidden[0], "cell": cell[0]}
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
         from_x = F.linear(x, weight_x, bias_x)
         from_hidden = F.linear(state["hidden"], weight_h, bias_h)
