@@ -52,8 +52,9 @@ class _Rewrite:
         self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Empty the buffers of constants that no operator reads any more."""
+        """Empty the buffers of constants that neither an operator reads any more nor the graph returns."""
         read = {int(index) for operator in self._graph.operators for index in operator.inputs}
+        read |= {int(index) for index in self._graph.outputs}
         tensors = self._graph.tensors
         scales = [tensors[index].quantization.details for index in read if tensors[index].quantization is not None]
         read |= {details.scales for details in scales if details is not None}

@@ -74,6 +74,6 @@ class SkipAttention(StreamBlock):
         own = (query * key).sum(dim=-1, keepdim=True) / math.sqrt(self.units)
         weights = F.softmax(torch.cat([past, own], dim=-1), dim=-1)
         attended = torch.bmm(weights[..., :-1], state["values"]) + weights[..., -1:] * value
-        # One, but computed from an input: converters do away with an output that is constant.
-        valid = 0.0 * own[..., 0] + 1.0
+        # One, whatever the score: converters do away with outputs that they see to be constant.
+        valid = (own[..., 0].abs() + 1.0).clamp(max=1.0)
         return x + attended.squeeze(1), {"keys": key, "values": value, "valid": valid}
