@@ -34,7 +34,7 @@ from ddtasnet_edge.clips import Clip, hash_clips
 from ddtasnet_edge.dependencies import installed_versions
 from ddtasnet_edge.errors import ExportError
 from ddtasnet_edge.export import exporter_for
-from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products
+from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products, with_layers_of
 from ddtasnet_edge.export.layers import Layers
 from ddtasnet_edge.models.source import find_model
 from ddtasnet_edge.music import Music, MusicChoice, find_music, has_stems
@@ -142,7 +142,7 @@ class Compiler:
         # A search that left every layer float has something to explain all the same.
         if not recipe.is_float or search is not None:
             quantization = self._quantize(folder, target, recipe, facts)
-            facts = exporter.inspect_graph(folder, self._layers)
+            facts = with_layers_of(exporter.inspect_graph(folder, self._layers), facts)
             check_graph(facts, spec)
             _check_precision(facts, quantization["layers"])
             if search is not None:
@@ -298,6 +298,7 @@ def _describe_graph(facts: GraphFacts) -> Mapping[str, Any]:
         "outputs": {name: asdict(tensor) for name, tensor in facts.outputs.items()},
         "ops": dict(facts.ops),
         "weight_bytes": facts.weight_bytes,
+        "products": [asdict(product) for product in facts.products],
     }
 
 

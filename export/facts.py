@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ddtasnet_edge.errors import ExportError
 from ddtasnet_edge.spec import StreamSpec
@@ -21,19 +21,24 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """A product with a constant weight: the graph's name for it, the model's layer, and the stored weight."""
+    """A product with a constant weight: the graph's name for it, the model's layer, and the stored weight.
+
+    weight_bytes: of the weight as it is stored, with its scales and zero points.
+    """
 
     node: str
     layer: str | None
     shape: tuple[int, ...]
     dtype: str
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
 class GraphFacts:
     """Everything that is asserted or recorded about a graph.
 
-    weight_bytes: bytes of all constants that a step reads, in their stored precision.
+    weight_bytes: bytes of all constants that a step reads, in their stored precision, scales and zero points included.
+    One that several operators read counts once, one that none reads not at all.
     """
 
     inputs: Mapping[str, TensorFacts]
@@ -42,6 +47,16 @@ class GraphFacts:
     custom_ops: tuple[str, ...]
     products: tuple[MatrixProduct, ...]
     weight_bytes: int
+
+
+def with_layers_of(facts: GraphFacts, original: GraphFacts) -> GraphFacts:
+    """The same facts with the layers that `original`, the graph before it was quantized, has for products of a name.
+
+    Integers cannot be recognised as a layer by their values.
+    """
+    layers = {product.node: product.layer for product in original.products}
+    named = (replace(product, layer=product.layer or layers.get(product.node)) for product in facts.products)
+    return replace(facts, products=tuple(named))
 
 
 def check_graph(facts: GraphFacts, spec: StreamSpec) -> None:

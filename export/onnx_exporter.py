@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -19,12 +20,21 @@ from ddtasnet_edge.export.layers import Layers
 from ddtasnet_edge.export.trace import converter_output_captured, example_inputs, output_nodes, trace_step
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 
+Constant: TypeAlias = np.ndarray[Any, Any]
+
 FILES = ("model.onnx",)
 
 OPSET = 20
 # Domains whose operators every ONNX Runtime build has; its own quantized kernels are in com.microsoft.
 STANDARD_DOMAINS = ("", "ai.onnx", "com.microsoft")
-PRODUCT_OPS = ("MatMul", "Gemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits")
+# Operators that multiply by a weight, with the inputs that hold it: weight, then scales, then zero points.
+PRODUCT_OPS = {
+    "MatMul": (1,),
+    "Gemm": (1,),
+    "DynamicQuantizeMatMul": (1, 2, 3),
+    "MatMulIntegerToFloat": (1, 3, 5),
+    "MatMulNBits": (1, 2, 3),
+}
 
 
 def export_graph(model: DDTasNet, folder: Path) -> None:
@@ -60,15 +70,9 @@ def export_graph(model: DDTasNet, folder: Path) -> None:
 def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     """Facts of `model.onnx`."""
     model = onnx.load(folder / FILES[0])
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    products, name_of = [], layers.naming()
-    for node in model.graph.node:
-        if node.op_type in PRODUCT_OPS:
-            weight = constants.get(node.input[1])
-            if weight is not None:
-                array = numpy_helper.to_array(weight)
-                dtype = "int4" if node.op_type == "MatMulNBits" else array.dtype.name
-                products.append(MatrixProduct(node.name, name_of(array), array.shape, dtype))
+    constants = _constants(model)
+    # What makes a constant runs when the graph is loaded, not in a step.
+    read = {name for node in model.graph.node if node.output[0] not in constants for name in node.input}
     return GraphFacts(
         inputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.input},
         outputs={tensor.name: _tensor_facts(tensor) for tensor in model.graph.output},
@@ -76,14 +80,32 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
         custom_ops=tuple(
             sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in STANDARD_DOMAINS})
         ),
-        products=tuple(products),
-        weight_bytes=sum(_bytes_read(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer),
+        products=tuple(_products(model, constants, layers)),
+        weight_bytes=sum(constants[name].nbytes for name in read if name in constants),
     )
 
 
-def _bytes_read(constant: np.ndarray[Any, Any]) -> int:
-    """By a hop: what is stored in float16 is cast to float32 when the graph is loaded."""
-    return constant.size * 4 if constant.dtype == np.float16 else constant.nbytes
+def _constants(model: onnx.ModelProto) -> dict[str, Constant]:
+    """What a step finds in memory, by name: stored tensors, and those that the runtime casts when it loads them."""
+    constants: dict[str, Constant] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = numpy_helper.to_array(helper.get_node_attr_value(node, "value"))
+        elif node.op_type == "Cast" and node.input[0] in constants:
+            dtype = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
+            constants[node.output[0]] = constants[node.input[0]].astype(dtype)
+    return constants
+
+
+def _products(model: onnx.ModelProto, constants: Mapping[str, Constant], layers: Layers) -> Iterator[MatrixProduct]:
+    name_of = layers.naming()
+    for node in model.graph.node:
+        if node.op_type in PRODUCT_OPS and node.input[1] in constants:
+            weight = constants[node.input[1]]
+            dtype = "int4" if node.op_type == "MatMulNBits" else weight.dtype.name
+            held = [node.input[index] for index in PRODUCT_OPS[node.op_type] if index < len(node.input)]
+            size = sum(constants[name].nbytes for name in held if name)
+            yield MatrixProduct(node.name, name_of(weight), weight.shape, dtype, size)
 
 
 def _tensor_facts(tensor: onnx.ValueInfoProto) -> TensorFacts:

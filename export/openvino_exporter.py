@@ -46,7 +46,8 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
                 four_bits = weight.get_element_type() == ov.Type.i4
                 data = weight.get_data()
                 dtype = "int4" if four_bits else np.dtype(data.dtype).name
-                products.append(MatrixProduct(node.friendly_name, name_of(data), tuple(weight.shape), dtype))
+                size = _bytes_behind(node.input_value(1).get_node())
+                products.append(MatrixProduct(node.friendly_name, name_of(data), tuple(weight.shape), dtype, size))
     return GraphFacts(
         inputs={port.any_name: _tensor_facts(port) for port in graph.inputs},
         outputs={port.any_name: _tensor_facts(port) for port in graph.outputs},
@@ -62,6 +63,14 @@ def _constant_behind(node: ov.Node) -> ov.Node | None:
     while node.get_type_name() in DEQUANTIZING:
         node = node.input_value(0).get_node()
     return node if node.get_type_name() == "Constant" else None
+
+
+def _bytes_behind(node: ov.Node) -> int:
+    """Bytes of a stored weight and of everything that its dequantization multiplies it with or takes from it."""
+    if node.get_type_name() == "Constant":
+        return int(node.get_byte_size())
+    values = node.input_values()[:1] if node.get_type_name() == "Reshape" else node.input_values()
+    return sum(_bytes_behind(value.get_node()) for value in values)
 
 
 def _tensor_facts(port: ov.Output) -> TensorFacts:

@@ -46,15 +46,17 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
             data = model.buffers[weight.buffer].data
             if data is not None and len(data):
                 output, dtype = graph.tensors[op.outputs[0]].name.decode(), DTYPES[weight.type]
-                layer = name_of(_array(data, weight)) if dtype == "float32" else None
-                products.append(MatrixProduct(output, layer, tuple(int(size) for size in weight.shape), dtype))
+                # Our quantizer names what it stores after the layer.
+                layer = name_of(_array(data, weight)) if dtype == "float32" else weight.name.decode()
+                size = len(data) + _scale_bytes(model, weight)
+                products.append(MatrixProduct(output, layer, tuple(int(size) for size in weight.shape), dtype, size))
     return GraphFacts(
         inputs={name: _tensor_facts(detail) for name, detail in signature.get_input_details().items()},
         outputs={name: _tensor_facts(detail) for name, detail in signature.get_output_details().items()},
         ops=dict(sorted(Counter(ops).items())),
         custom_ops=tuple(sorted({name for name in ops if name.startswith("CUSTOM")})),
         products=tuple(products),
-        weight_bytes=sum(len(buffer.data) for buffer in _constant_buffers(model)),
+        weight_bytes=_bytes_read(model),
     )
 
 
@@ -76,9 +78,23 @@ def _array(data: Any, tensor: Any) -> np.ndarray[Any, Any]:
     return np.frombuffer(bytes(data), dtype=np.float32).reshape(tuple(tensor.shape))
 
 
-def _constant_buffers(model: Any) -> list[Any]:
-    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
-    return [model.buffers[index] for index in sorted(used) if model.buffers[index].data is not None]
+def _bytes_read(model: Any) -> int:
+    """Bytes of the constants that operators read, each once, with the scales of the integers among them."""
+    graph = model.subgraphs[0]
+    read = {int(index) for op in graph.operators for index in op.inputs if index >= 0}
+    constants = {graph.tensors[index].buffer: graph.tensors[index] for index in read}
+    stored = {buffer: tensor for buffer, tensor in constants.items() if model.buffers[buffer].data is not None}
+    return sum(len(model.buffers[buffer].data) + _scale_bytes(model, tensor) for buffer, tensor in stored.items())
+
+
+def _scale_bytes(model: Any, weight: Any) -> int:
+    """Bytes of the scales of an integer weight. Its zero points are all zero, which kernels know from the start."""
+    if weight.type not in (schema.TensorType.INT8, schema.TensorType.INT4):
+        return 0
+    if weight.quantization.details is None:
+        return int(np.asarray(weight.quantization.scale, dtype=np.float32).nbytes)
+    scales = model.subgraphs[0].tensors[weight.quantization.details.scales]
+    return len(model.buffers[scales.buffer].data)
 
 
 def _tensor_facts(detail: dict[str, Any]) -> TensorFacts:

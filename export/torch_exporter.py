@@ -29,7 +29,7 @@ def inspect_graph(folder: Path, layers: Layers) -> GraphFacts:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     name_of = layers.naming()
     products = tuple(
-        MatrixProduct(name, name_of(tensor.detach().numpy()), tuple(tensor.shape), "float32")
+        MatrixProduct(name, name_of(tensor.detach().numpy()), tuple(tensor.shape), "float32", 4 * tensor.numel())
         for name, tensor in model.named_parameters()
         if tensor.ndim == 2
     )

@@ -44,9 +44,9 @@ def good_facts() -> GraphFacts:
         ops={"MatMul": 2, "Add": 3},
         custom_ops=(),
         products=(
-            MatrixProduct("a", "mask.weight", (4, 4), "float32"),
-            MatrixProduct("b", "fusion.weight", (4, 4), "float32"),
-            MatrixProduct("c", None, (4, 4), "float32"),
+            MatrixProduct("a", "mask.weight", (4, 4), "float32", 64),
+            MatrixProduct("b", "fusion.weight", (4, 4), "float32", 64),
+            MatrixProduct("c", None, (4, 4), "float32", 64),
         ),
         weight_bytes=128,
     )
