@@ -23,7 +23,7 @@ class OnnxSession(Session):
         super().__init__(bundle.manifest.spec)
         try:
             self._session = ort.InferenceSession(
-                str(bundle.graph_path), _options(num_threads), providers=["CPUExecutionProvider"]
+                str(bundle.graph_path), self._options(num_threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise BundleError(f"{self.runtime} cannot load {bundle.graph_path}: {_first_line(error)}") from error
@@ -36,6 +36,9 @@ class OnnxSession(Session):
         self._stems = np.zeros(self.spec.stems_shape, dtype=np.float32)
         self._state = StateBuffers(self.spec)
         self._bindings = (self._bind(0), self._bind(1))
+
+    def _options(self, num_threads: int) -> ort.SessionOptions:
+        return _options(num_threads)
 
     def _bind(self, direction: int) -> ort.IOBinding:
         binding = self._session.io_binding()

@@ -30,7 +30,7 @@ class OpenVINOSession(Session):
         core = ov.Core()
         try:
             graph = core.read_model(bundle.graph_path)
-            self._compiled = core.compile_model(graph, "CPU", _options(num_threads))
+            self._compiled = core.compile_model(graph, "CPU", self._options(num_threads))
         except RuntimeError as error:
             line = str(error).strip().splitlines()[-1]
             raise BundleError(f"{self.runtime} cannot load {bundle.graph_path}: {line}") from error
@@ -39,6 +39,9 @@ class OpenVINOSession(Session):
         self._stems = np.zeros(self.spec.stems_shape, dtype=np.float32)
         self._state = StateBuffers(self.spec)
         self._requests = (self._request(0), self._request(1))
+
+    def _options(self, num_threads: int) -> dict[str, str]:
+        return _options(num_threads)
 
     def _request(self, direction: int) -> ov.InferRequest:
         request = self._compiled.create_infer_request()

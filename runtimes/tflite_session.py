@@ -50,7 +50,7 @@ class TFLiteSession(Session):
                 "install ai-edge-litert, or export with --int8"
             )
         try:
-            with _native_messages_hidden():
+            with native_messages_hidden():
                 self._interpreter = Interpreter(model_path=str(bundle.graph_path), num_threads=num_threads)
                 self._interpreter.allocate_tensors()
             signature = self._interpreter.get_signature_runner()
@@ -104,7 +104,7 @@ def _is_dynamic(bundle: Bundle) -> bool:
 
 
 @contextmanager
-def _native_messages_hidden() -> Iterator[None]:
+def native_messages_hidden() -> Iterator[None]:
     """The interpreter announces its delegate on file descriptor 2, whatever the log level; errors are exceptions."""
     saved = os.dup(2)
     try:
