@@ -9,6 +9,9 @@ from pathlib import Path
 
 from ddtasnet_edge import api, console
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
+from ddtasnet_edge.benchmarks.profile_report import print_profiles
+from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
+from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
 from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND
 from ddtasnet_edge.benchmarks.suite import Options, run_suite
 from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
@@ -22,6 +25,7 @@ EXAMPLES = """\
   ddtasnet-bench build/*.edge                        # one table; add a torch bundle for the column "x torch"
   ddtasnet-bench build/small-tflite-static_wi8_ai8.edge --paced --json paced.json
   ddtasnet-bench build/base-*.edge --hops 10000 --threads 2
+  ddtasnet-bench --profile build/small-*.edge        # where the time goes, by the runtimes' own profilers
 """
 
 
@@ -41,8 +45,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"%(default)s (default), or on that very device: {', '.join(PI_MODELS)}",
     )
     parser.add_argument(
-        "--hops", type=_positive_int, default=defaults.hops, metavar="N", help="hops per bundle (default %(default)s)"
+        "--hops",
+        type=_positive_int,
+        metavar="N",
+        help=f"hops per bundle (default {defaults.hops}, with --profile {PROFILE_HOPS})",
     )
+    parser.add_argument("--profile", action="store_true", help="show what each operator and layer takes")
     parser.add_argument("--paced", action="store_true", help="start hops on the hop clock instead of back-to-back")
     parser.add_argument(
         "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
@@ -52,14 +60,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _bench(arguments: argparse.Namespace) -> int:
     check_device(arguments.device)
+    if arguments.profile and (arguments.paced or arguments.threads != 1):
+        raise ConfigError("--profile runs back-to-back on one thread; leave out --paced and --threads")
     _check_threads(arguments.threads)
     # All bundles are read before the first is measured: a wrong path must not cost the figures of the others.
     bundles = [read_bundle(path) for path in arguments.bundles] or [_default_bundle(arguments.quiet)]
-    options = Options(arguments.hops, arguments.threads, arguments.paced, arguments.device)
+    if arguments.profile:
+        return _profile(arguments, bundles)
+    options = Options(arguments.hops or Options().hops, arguments.threads, arguments.paced, arguments.device)
     report = run_suite(bundles, options, quiet=arguments.quiet)
     if not arguments.quiet and arguments.json != "-":
         console.print_table(f"Time per hop, {report.mode}", COLUMNS, report.rows())
         print(LEGEND, *report.notes(), sep="\n")
+    if arguments.json:
+        console.write_json(arguments.json, report.to_dict())
+    return console.EXIT_OK
+
+
+def _profile(arguments: argparse.Namespace, bundles: Sequence[Bundle]) -> int:
+    report = profile_bundles(bundles, arguments.hops or PROFILE_HOPS, arguments.device, quiet=arguments.quiet)
+    if not arguments.quiet and arguments.json != "-":
+        print_profiles(report)
     if arguments.json:
         console.write_json(arguments.json, report.to_dict())
     return console.EXIT_OK

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ddtasnet_edge.benchmarks.machine import HOST, describe_machine
 from ddtasnet_edge.benchmarks.report import BACK_TO_BACK, PACED, BenchReport, BundleResult
@@ -65,10 +66,19 @@ def split_hops(hops: int) -> list[int]:
 
 def run_worker(job: Job, hops: FloatArray) -> Round:
     """One round in a fresh Python process. Raises EdgeError with the process's own last line when it fails."""
-    command = [sys.executable, "-m", "ddtasnet_edge.benchmarks.worker", json.dumps(asdict(job))]
+    return Round.from_dict(run_process("worker", job, hops))
+
+
+def run_process(module: str, job: Job, hops: FloatArray) -> dict[str, Any]:
+    """What a module of this package that calls `worker.serve` makes of a job, in a fresh Python process.
+
+    Raises EdgeError with the process's own last line when it fails.
+    """
+    command = [sys.executable, "-m", f"ddtasnet_edge.benchmarks.{module}", json.dumps(asdict(job))]
     done = subprocess.run(command, input=to_npy(hops), capture_output=True, check=False)
     if done.returncode == 0:
-        return Round.from_dict(json.loads(done.stdout.splitlines()[-1]))
+        values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return values
     said = done.stderr.decode(errors="replace")
     if done.returncode < 0:
         reason = (

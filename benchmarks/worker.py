@@ -103,12 +103,12 @@ def peak_rss(status: Path = Path("/proc/self/status")) -> int | None:
     return int(line.split()[1]) * 1024
 
 
-def main() -> int:
-    """Run the job of the command line on the hops of stdin."""
+def serve(measure: Callable[[Job, FloatArray], Any]) -> int:
+    """Run the job of the command line on the hops of stdin; the result is a dataclass. Returns the exit code."""
     job = Job(**json.loads(sys.argv[1]))
     hops = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
     try:
-        result = measure_round(job, hops, open_session)
+        result = measure(job, hops)
     except EdgeError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -117,4 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(lambda job, hops: measure_round(job, hops, open_session)))

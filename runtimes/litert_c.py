@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ddtasnet_edge.runtimes.profile import NoProfilerError
+from ddtasnet_edge.errors import EdgeError, MissingDependencyError
 from ddtasnet_edge.spec import FloatArray
 
 TRIED_VERSIONS = ("2.3",)
@@ -58,13 +58,16 @@ class CompiledModel:
     """One graph on one thread, with the profiler compiled in. inputs and outputs: its own memory, flat, by name."""
 
     def __init__(self, path: Path, package: Path, version: str) -> None:
-        """package: folder of the Python package. Raises NoProfilerError for a version of it that was not tried."""
+        """package: folder of the Python package.
+
+        Raises MissingDependencyError for a version of it that was not tried, EdgeError when a call fails.
+        """
         if not version.startswith(tuple(f"{tried}." for tried in TRIED_VERSIONS)):
-            raise NoProfilerError(
+            raise MissingDependencyError(
                 f"the profiler of ai-edge-litert {version} has not been tried; "
                 f"pip install 'ai-edge-litert=={TRIED_VERSIONS[-1]}.*'"
             )
-        self._library = ctypes.CDLL(str(package / LIBRARY))
+        self._library = _load(package / LIBRARY)
         self._environment, self._model, self._compiled = Handle(), Handle(), Handle()
         self._profiler, signature = Handle(), Handle()
         self._call("CreateEnvironment", 0, None, ctypes.byref(self._environment))
@@ -150,7 +153,14 @@ class CompiledModel:
     def _call(self, name: str, *arguments: object) -> None:
         status = getattr(self._library, f"LiteRt{name}")(*arguments)
         if status != 0:
-            raise NoProfilerError(f"LiteRt{name} failed with status {status}; try another version of ai-edge-litert")
+            raise EdgeError(f"LiteRt{name} failed with status {status}; try another version of ai-edge-litert")
+
+
+def _load(library: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise EdgeError(f"cannot load {library.name}, which has the profiler: {error}; profile on Linux") from error
 
 
 def _buffers(tensors: list[_Tensor]) -> ctypes.Array[Handle]:

@@ -14,7 +14,7 @@ import onnxruntime as ort
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import EdgeError
 from ddtasnet_edge.runtimes.onnx_session import OnnxSession
-from ddtasnet_edge.runtimes.profile import Node, NodeTimes, products_of
+from ddtasnet_edge.runtimes.profile import Node, NodeTimes, ProfiledSession, products_of
 from ddtasnet_edge.spec import FloatArray
 
 PRODUCT_OPS = (
@@ -25,11 +25,12 @@ FUSED = re.compile(r"^(?:fused )?([^/ ]+)(?:/.*)?$")
 EVENT_SUFFIX = "_kernel_time"
 
 
-class ProfiledOnnxSession(OnnxSession):
+class ProfiledOnnxSession(OnnxSession, ProfiledSession):
     """The same session with profiling on.
 
-    Writing an event takes microseconds, part of which count as the node's own. What the cheapest node takes, one of the
-    many that only rename their input, is therefore taken off all of them.
+    Writing an event takes microseconds, part of which count as the node's own, and leaves the caches cold. What the
+    cheapest node takes, one of the many that only rename their input, is therefore taken off all of them; what it takes
+    beyond that from nodes with more inputs and outputs stays.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -68,7 +69,8 @@ class ProfiledOnnxSession(OnnxSession):
             nodes=tuple(self._node(name, op) for name, op, _ in events[:count]),
             times_us=(times - own).clip(min=0.0),
             rounding_us=1.0,
-            remark=f"the profiler takes {own:.1f} us per node, which is taken off",
+            remark=f"the profiler takes at least {own:.1f} us per node, which is taken off; so nodes can add up to more "
+            "than the step, and small ones look larger than they are",
         )
 
     def _node(self, name: str, op: str) -> Node:

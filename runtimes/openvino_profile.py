@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.runtimes.openvino_session import OpenVINOSession
-from ddtasnet_edge.runtimes.profile import Node, NodeTimes, products_of
+from ddtasnet_edge.runtimes.profile import Node, NodeTimes, ProfiledSession, products_of
 from ddtasnet_edge.spec import FloatArray
 
 PRODUCT_OPS = ("FullyConnected", "MatMul", "Gemm")
 NO_KERNEL = ("undef", "unknown")
 
 
-class ProfiledOpenVINOSession(OpenVINOSession):
+class ProfiledOpenVINOSession(OpenVINOSession, ProfiledSession):
     """The same session with PERF_COUNT.
 
     The averages cover the first hop too, which compiles kernels and takes a hundred times as long: the sums at `start`
@@ -48,7 +48,7 @@ class ProfiledOpenVINOSession(OpenVINOSession):
             times_us=means.clip(min=0.0)[None],
             # Cut to whole microseconds on every hop, and the average once more.
             rounding_us=2.0,
-            remark="averages over all hops",
+            remark="the profiler keeps averages in whole microseconds",
         )
 
     def _sums(self) -> NDArray[np.float64]:

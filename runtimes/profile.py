@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.dependencies import import_backend
-from ddtasnet_edge.errors import ConfigError, EdgeError
-from ddtasnet_edge.spec import FloatArray, StreamSpec
+from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.session import Session
 
 #: target -> the session whose runtime keeps a profile
 PROFILERS: dict[str, str] = {
@@ -19,10 +20,6 @@ PROFILERS: dict[str, str] = {
     "openvino": "ddtasnet_edge.runtimes.openvino_profile:ProfiledOpenVINOSession",
     "tflite": "ddtasnet_edge.runtimes.tflite_profile:ProfiledTFLiteSession",
 }
-
-
-class NoProfilerError(EdgeError):
-    """A runtime that runs the bundle but cannot tell what takes how long."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +48,16 @@ class NodeTimes:
     remark: str
 
 
-class ProfiledSession(Protocol):
-    """A session that runs slower, because it writes down what it does."""
+class ProfiledSession(Session):
+    """A session that runs slower, because its runtime writes down what it does."""
 
-    spec: StreamSpec
-
-    def step(self, hop: FloatArray) -> FloatArray:
-        """As `Session.step`."""
-
+    @abstractmethod
     def start(self) -> None:
         """Hops count from the next one on."""
 
+    @abstractmethod
     def node_times(self) -> NodeTimes:
         """Of every hop since `start`; no hop may follow. Raises EdgeError when the profile is incomplete."""
-
-    def close(self) -> None:
-        """As `Session.close`."""
 
 
 def check_profiler(target: str) -> None:
@@ -84,7 +75,7 @@ def products_of(bundle: Bundle) -> tuple[str, ...]:
 def open_profiled(bundle: Bundle) -> ProfiledSession:
     """A bundle that its runtime opens (`open_session` says so) with its profiler on, on one thread.
 
-    Raises ConfigError for a target and NoProfilerError for a runtime without a profiler.
+    Raises ConfigError for a target and MissingDependencyError for a version of its runtime that has no profiler.
     """
     check_profiler(bundle.manifest.target)
     module, _, name = PROFILERS[bundle.manifest.target].partition(":")

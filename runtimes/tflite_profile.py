@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddtasnet_edge.bundle import Bundle
-from ddtasnet_edge.errors import EdgeError
+from ddtasnet_edge.errors import EdgeError, MissingDependencyError
 from ddtasnet_edge.runtimes.litert_c import DELEGATED_OPERATORS, OPERATOR, CompiledModel
-from ddtasnet_edge.runtimes.profile import Node, NodeTimes, NoProfilerError
-from ddtasnet_edge.runtimes.tflite_session import RUNTIME, Interpreter, native_messages_hidden
-from ddtasnet_edge.session import Session
+from ddtasnet_edge.runtimes.profile import Node, NodeTimes, ProfiledSession
+from ddtasnet_edge.runtimes.tflite_session import RUNTIME, native_messages_hidden
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray, slot_tensor_names
 
 PACKAGE, DISTRIBUTION = "ai_edge_litert", "ai-edge-litert"
 PRODUCT, DELEGATED_PRODUCT, DELEGATE = "FULLY_CONNECTED", "Fully Connected", "DELEGATE"
 
 
-class ProfiledTFLiteSession(Session):
+class ProfiledTFLiteSession(ProfiledSession):
     """The same graph, delegate and kernels in a compiled model, which has a profiler; an interpreter has none."""
 
     runtime = RUNTIME
@@ -33,7 +32,7 @@ class ProfiledTFLiteSession(Session):
         super().__init__(bundle.manifest.spec)
         package = find_spec(PACKAGE)
         if package is None or package.origin is None:
-            raise NoProfilerError(f"{RUNTIME} has no profiler; pip install {DISTRIBUTION}")
+            raise MissingDependencyError(f"{RUNTIME} has no profiler; pip install {DISTRIBUTION}")
         with native_messages_hidden():
             version = metadata.version(DISTRIBUTION)
             self._model = CompiledModel(bundle.graph_path, Path(package.origin).parent, version)
@@ -97,6 +96,8 @@ class _Plan:
 
     @classmethod
     def of(cls, bundle: Bundle) -> _Plan:
+        from ai_edge_litert.interpreter import Interpreter
+
         interpreter = Interpreter(model_path=str(bundle.graph_path), num_threads=1)
         interpreter.allocate_tensors()
         names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
@@ -126,5 +127,5 @@ class _Plan:
             product = next(products) if inside[position] else None
             if direct[position]:
                 product = self.direct.get(int(event["index"]))
-            nodes.append(Node(product or f"{tag} {position}", tag, product))
+            nodes.append(Node(f"node {position}", tag, product))
         return tuple(nodes)
