@@ -37,6 +37,13 @@ class Machine:
     system: str
     python: str
 
+    def note(self, device: str) -> str:
+        """These facts in a line; device: the name under which it is measured."""
+        return (
+            f"machine: {self.name}, {self.cpu}, {self.logical_cores} logical cores, governor {self.governor}, "
+            f"{self.system}, Python {self.python} (device {device})"
+        )
+
 
 def describe_machine(root: Path = Path("/")) -> Machine:
     """This machine, from the files Linux shows below `root`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.profile import BundleProfile, NodeCost, Profile, ProfileReport
-from ddtasnet_edge.benchmarks.report import machine_note
 
 OP_COLUMNS = ("operator", "calls", "us", "share")
 NODE_COLUMNS = ("node", "operator", "layer", "us", "share", "kB", "floor", "/floor")
@@ -35,7 +34,7 @@ def op_rows(profile: Profile) -> list[tuple[str, ...]]:
 def notes(report: ProfileReport) -> list[str]:
     """The facts beside the tables, one line each; what was left out says so here."""
     mode = f"mode: back-to-back, 1 thread, {report.hops} hops after {report.warmup} warm-up hops; input: {report.input}"
-    return [machine_note(report.machine, report.device), mode, *(_bundle_note(result) for result in report.results)]
+    return [report.machine.note(report.device), mode, *(_bundle_note(result) for result in report.results)]
 
 
 def _node_row(profile: Profile, node: NodeCost) -> tuple[str, ...]:

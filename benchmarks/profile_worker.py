@@ -7,7 +7,8 @@ the second how much there is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,28 +34,32 @@ def measure_profile(job: Job, hops: FloatArray) -> Profile:
     counts, so that another program on this core does not appear as an expensive node.
     """
     bundle = read_bundle(job.bundle)
-    with open_session(bundle, job.threads) as plain, open_profiled(bundle) as profiled:
-        stream = np.resize(hops, (job.warmup + job.hops, *hops.shape[1:]))
-        for session in (plain, profiled):
-            _run(session, stream[: job.warmup])
+    stream = np.resize(hops, (job.warmup + job.hops, *hops.shape[1:]))
+    with open_session(bundle, job.threads) as plain, closing(open_profiled(bundle)) as profiled:
+        _run(plain, stream[: job.warmup])
+        _run(profiled, stream[: job.warmup])
         profiled.start()
-        plain_us: list[float] = []
-        profiled_us: list[float] = []
-        for start in range(job.warmup, len(stream), TURN):
-            plain_us += _run(plain, stream[start : start + TURN])
-            profiled_us += _run(profiled, stream[start : start + TURN])
+        plain_us, profiled_us = _take_turns((plain, profiled), stream[job.warmup :])
         times, runtime = profiled.node_times(), profiled.runtime
-    counted = len(plain_us) if len(times.times_us) == 1 else -(-len(plain_us) // 2)
+    averaged = len(times.times_us) < job.hops
+    counted = job.hops if averaged else -(-job.hops // 2)
+    fastest = np.argsort(profiled_us)[:counted]
     return Profile(
         runtime=runtime,
         step_us=float(np.sort(plain_us)[:counted].mean()),
-        profiled_step_us=float(np.sort(profiled_us)[:counted].mean()),
-        nodes=tuple(_costs(bundle, times, np.argsort(profiled_us)[:counted])),
-        basis=f"all {counted} hops" if counted == len(plain_us) else f"the faster half of {len(plain_us)} hops",
+        profiled_step_us=float(profiled_us[fastest].mean()),
+        nodes=tuple(_costs(bundle, times, slice(None) if averaged else fastest)),
+        basis=f"all {counted} hops" if averaged else f"the faster half of {job.hops} hops",
         rounding_us=times.rounding_us,
         remark=times.remark,
         bandwidth=read_bandwidth(job.weight_bytes),
     )
+
+
+def _take_turns(sessions: Sequence[Session], hops: FloatArray) -> list[NDArray[np.float64]]:
+    """Microseconds of each step, for every session."""
+    turns = [[_run(session, hops[start : start + TURN]) for session in sessions] for start in range(0, len(hops), TURN)]
+    return [np.concatenate(parts) for parts in zip(*turns, strict=True)]
 
 
 def _run(session: Session, hops: FloatArray) -> tuple[float, ...]:
@@ -62,11 +67,10 @@ def _run(session: Session, hops: FloatArray) -> tuple[float, ...]:
     return measure_hops(session, hops, len(hops), warmup=0, paced=False).times_us
 
 
-def _costs(bundle: Bundle, times: NodeTimes, hops: NDArray[np.intp]) -> Iterator[NodeCost]:
-    """Every node with its mean time over these hops, or over all where its runtime keeps no others."""
+def _costs(bundle: Bundle, times: NodeTimes, records: NDArray[np.intp] | slice) -> Iterator[NodeCost]:
+    """Every node with its mean time over these records."""
     products = {product["node"]: product for product in bundle.manifest.graph.get("products", ())}
-    records = times.times_us if len(times.times_us) == 1 else times.times_us[hops]
-    for node, elapsed in zip(times.nodes, records.mean(axis=0), strict=True):
+    for node, elapsed in zip(times.nodes, times.times_us[records].mean(axis=0), strict=True):
         product = products.get(node.product, {})
         yield NodeCost(node.name, node.op, product.get("layer"), float(elapsed), int(product.get("weight_bytes", 0)))
 

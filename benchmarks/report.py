@@ -154,11 +154,8 @@ class BenchReport:
 
     def notes(self) -> list[str]:
         """The facts beside the table, one line each."""
-        return [
-            machine_note(self.machine, self.device),
-            self._mode_note(),
-            *(_bundle_note(result) for result in self.results),
-        ]
+        bundles = (_bundle_note(result) for result in self.results)
+        return [self.machine.note(self.device), self._mode_note(), *bundles]
 
     def _mode_note(self) -> str:
         mode = "paced (times count from the tick of the hop clock)" if self.mode == PACED else self.mode
@@ -177,14 +174,6 @@ class BenchReport:
             *(_ms(result.floor_us), f"{result.p50_over_floor:.1f}", f"{result.load_us / 1000:.0f}"),
             *(f"{result.size_bytes / 1e6:.1f}", "-" if memory is None else f"{memory / 1e6:.0f}"),
         ]
-
-
-def machine_note(machine: Machine, device: str) -> str:
-    """What was measured on, in a line."""
-    return (
-        f"machine: {machine.name}, {machine.cpu}, {machine.logical_cores} logical cores, "
-        f"governor {machine.governor}, {machine.system}, Python {machine.python} (device {device})"
-    )
 
 
 def _bundle_note(result: BundleResult) -> str:

@@ -69,7 +69,7 @@ class ProfiledOnnxSession(OnnxSession, ProfiledSession):
             nodes=tuple(self._node(name, op) for name, op, _ in events[:count]),
             times_us=(times - own).clip(min=0.0),
             rounding_us=1.0,
-            remark=f"the profiler takes at least {own:.1f} us per node, which is taken off; so nodes can add up to more "
+            remark=f"the profiler takes at least {own:.1f} us per node, which is taken off: nodes may add up to more "
             "than the step, and small ones look larger than they are",
         )
 

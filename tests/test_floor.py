@@ -148,12 +148,8 @@ def test_tflite_constants_that_no_operator_reads_do_not_count(tiny: Workshop, tm
     model = flatbuffer_utils.read_model(str(path))
     tensor, buffer = schema.TensorT(), schema.BufferT()
     buffer.data = np.ones(1000, dtype=np.uint8)
-    tensor.name, tensor.type, tensor.shape, tensor.buffer = (
-        b"unread",
-        schema.TensorType.INT8,
-        [1000],
-        len(model.buffers),
-    )
+    tensor.name, tensor.type, tensor.shape = b"unread", schema.TensorType.INT8, [1000]
+    tensor.buffer = len(model.buffers)
     model.buffers.append(buffer)
     model.subgraphs[0].tensors.append(tensor)
     flatbuffer_utils.write_model(model, str(path))
