@@ -18,7 +18,7 @@ def print_profiles(report: ProfileReport) -> None:
     """Both tables of every bundle on stdout, then the notes."""
     for result in report.results:
         if result.profile is not None:
-            console.print_table(f"{result.bundle}: time per operator", OP_COLUMNS, op_rows(result.profile))
+            console.print_table(result.bundle, OP_COLUMNS, op_rows(result.profile))
             nodes = [_node_row(result.profile, node) for node in result.profile.top()]
             console.print_table(f"{result.bundle}: most expensive nodes", NODE_COLUMNS, nodes)
     print(LEGEND, *notes(report), sep="\n")

@@ -38,6 +38,7 @@ class ProfiledTFLiteSession(ProfiledSession):
             self._model = CompiledModel(bundle.graph_path, Path(package.origin).parent, version)
             self._plan = _Plan.of(bundle)
         self._slots = {slot.name: slot_tensor_names(slot.name) for slot in self.spec.slots}
+        self._stems = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
         self._records: list[NDArray[np.void]] | None = None
         self._write_state(self.spec.initial_state())
 
@@ -65,14 +66,15 @@ class ProfiledTFLiteSession(ProfiledSession):
             self._model.start()
             self._model.run()
             self._records.append(self._model.events())
-        for source, target in ((out, into) for into, out in self._slots.values()):
-            self._model.inputs[target][:] = self._model.outputs[source]
-        return self._model.outputs[STEMS].reshape(self.spec.stems_shape[1:])
+        for into, out in self._slots.values():
+            self._model.inputs[into][:] = self._model.outputs[out]
+        # Copied: the memory is the library's and gone when the session is closed.
+        self._stems.ravel()[:] = self._model.outputs[STEMS]
+        return self._stems
 
     def _read_state(self) -> Mapping[str, FloatArray]:
-        return {
-            slot.name: self._model.inputs[self._slots[slot.name][0]].reshape(slot.shape) for slot in self.spec.slots
-        }
+        inputs = self._model.inputs
+        return {slot.name: inputs[self._slots[slot.name][0]].reshape(slot.shape) for slot in self.spec.slots}
 
     def _write_state(self, state: Mapping[str, FloatArray]) -> None:
         for slot, (name, _) in self._slots.items():

@@ -19,7 +19,7 @@ from ddtasnet_edge.benchmarks.worker import Job
 from ddtasnet_edge.bundle import Bundle, read_bundle
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
 from ddtasnet_edge.export.cli import COMPILED_TARGETS
-from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.runtimes import open_session, tflite_profile
 from ddtasnet_edge.runtimes.onnx_profile import FUSED
 from ddtasnet_edge.runtimes.profile import PROFILERS, open_profiled, products_of
 from ddtasnet_edge.spec import FloatArray
@@ -116,6 +116,13 @@ def test_another_version_of_litert_is_refused_and_not_called(tiny: Workshop, mon
     monkeypatch.setattr(metadata, "version", lambda _name: "9.0.1")
     with pytest.raises(MissingDependencyError, match=r"ai-edge-litert 9\.0\.1 has not been tried; pip install"):
         open_profiled(tiny.bundle("tflite", "float32"))
+
+
+def test_tflite_runtime_has_no_profiler(tiny: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    monkeypatch.setattr(tflite_profile, "find_spec", lambda _name: None)
+    with pytest.raises(MissingDependencyError, match="has no profiler; pip install ai-edge-litert"):
+        open_profiled(bundle)
 
 
 @pytest.mark.parametrize(
