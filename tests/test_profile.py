@@ -102,6 +102,21 @@ def test_a_record_per_hop_or_one_for_all(target: str, tiny: Workshop, song: Floa
     assert {node.product for node in times.nodes} - {None} == set(products_of(tiny.bundle(target, "float32")))
 
 
+@pytest.mark.parametrize("recipe", ["static_wi8_ai8", "dynamic_wi4b64_wi8_afp32", "mixed"])
+def test_products_inside_the_delegate_are_told_apart(recipe: str, tiny: Workshop, song: FloatArray) -> None:
+    """They have no names there, only kernels: each must be one for the precision in which its layer is stored."""
+    bundle = tiny.bundle("tflite", recipe)
+    stored = {product["node"]: product["dtype"] for product in bundle.manifest.graph["products"]}
+    with closing(open_profiled(bundle)) as profiled:
+        profiled.start()
+        profiled.step(hops_of(song, 1)[0])
+        nodes = [node for node in profiled.node_times().nodes if node.product in stored]
+    kinds = {"float32": "F32)", "int8": "8W)", "int4": "4W)"}
+    wrong = [node for node in nodes if node.product and kinds[stored[node.product]] not in node.op]
+    assert len(nodes) == len(stored)
+    assert wrong == []
+
+
 def test_a_bundle_from_before_layers_were_recorded_is_profiled_without_them(tiny: Workshop, song: FloatArray) -> None:
     bundle = tiny.bundle("onnx", "float32")
     graph = {name: value for name, value in bundle.manifest.graph.items() if name != "products"}
