@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
 from ddtasnet_edge.spec import FloatArray, StreamSpec, slot_tensor_names
 
-Shapes = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+#: Gives the memory of one tensor of a graph.
+View: TypeAlias = Callable[[], FloatArray]
 
 
 def check_tensors(bundle: Bundle, inputs: Shapes, outputs: Shapes) -> None:
@@ -94,3 +97,40 @@ class StateBuffers:
             np.copyto(array, state[slot])
         for place in self._places.values():
             place.restart()
+
+
+class CopiedState:
+    """State in the inputs of a graph that has memory of its own: a step copies what it wrote there, of rings one row.
+
+    inputs, outputs: views of the graph's tensors by name. Each is taken for one copy and let go, as the interpreter of
+    TFLite does not run while anybody holds one.
+    """
+
+    def __init__(self, spec: StreamSpec, inputs: Mapping[str, View], outputs: Mapping[str, View]) -> None:
+        names = {slot.name: slot_tensor_names(slot.name) for slot in spec.slots}
+        self._inputs = {slot: inputs[name] for slot, (name, _) in names.items()}
+        self._outputs = {slot: outputs[name] for slot, (_, name) in names.items()}
+        self._rings = {slot.name: Ring() for slot in spec.slots if slot.ring}
+        self.write(spec.initial_state())
+
+    def advance(self) -> None:
+        """After a step: what was written is now the state."""
+        for slot, state in self._inputs.items():
+            if slot in self._rings:
+                self._rings[slot].push(state(), self._outputs[slot]())
+            else:
+                np.copyto(state(), self._outputs[slot]())
+
+    def read(self) -> dict[str, FloatArray]:
+        """A copy of the current state by slot, rings oldest row first."""
+        return {
+            slot: self._rings[slot].in_order(state()) if slot in self._rings else np.array(state())
+            for slot, state in self._inputs.items()
+        }
+
+    def write(self, state: Mapping[str, FloatArray]) -> None:
+        """Copy a state in."""
+        for slot, array in self._inputs.items():
+            np.copyto(array(), state[slot])
+        for ring in self._rings.values():
+            ring.restart()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
+from ddtasnet_edge.runtimes.graph_io import CopiedState, Shapes, View
 from ddtasnet_edge.runtimes.litert_c import DELEGATED_OPERATORS, OPERATOR, CompiledModel
 from ddtasnet_edge.runtimes.profile import Node, NodeTimes, ProfiledSession
 from ddtasnet_edge.runtimes.tflite_session import RUNTIME, native_messages_hidden
-from ddtasnet_edge.spec import MIX, STEMS, FloatArray, slot_tensor_names
+from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
 PACKAGE, DISTRIBUTION = "ai_edge_litert", "ai-edge-litert"
 PRODUCT, DELEGATED_PRODUCT, DELEGATE = "FULLY_CONNECTED", "Fully Connected", "DELEGATE"
@@ -37,10 +39,12 @@ class ProfiledTFLiteSession(ProfiledSession):
             version = metadata.version(DISTRIBUTION)
             self._model = CompiledModel(bundle.graph_path, Path(package.origin).parent, version)
             self._plan = _Plan.of(bundle)
-        self._slots = {slot.name: slot_tensor_names(slot.name) for slot in self.spec.slots}
-        self._stems = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
+        inputs = _views(self._model.inputs, self.spec.input_shapes())
+        outputs = _views(self._model.outputs, self.spec.output_shapes())
+        self._mix, self._stems = inputs[MIX], outputs[STEMS]
+        self._state = CopiedState(self.spec, inputs, outputs)
+        self._result = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
         self._records: list[NDArray[np.void]] | None = None
-        self._write_state(self.spec.initial_state())
 
     def start(self) -> None:
         """As `ProfiledSession.start`."""
@@ -59,30 +63,33 @@ class ProfiledTFLiteSession(ProfiledSession):
         )
 
     def _run(self, hop: FloatArray) -> FloatArray:
-        self._model.inputs[MIX][:] = hop.ravel()
+        self._mix()[0] = hop
         if self._records is None:
             self._model.run()
         else:
             self._model.start()
             self._model.run()
             self._records.append(self._model.events())
-        for into, out in self._slots.values():
-            self._model.inputs[into][:] = self._model.outputs[out]
         # Copied: the memory is the library's and gone when the session is closed.
-        self._stems.ravel()[:] = self._model.outputs[STEMS]
-        return self._stems
+        np.copyto(self._result, self._stems()[0])
+        self._state.advance()
+        return self._result
 
     def _read_state(self) -> Mapping[str, FloatArray]:
-        inputs = self._model.inputs
-        return {slot.name: inputs[self._slots[slot.name][0]].reshape(slot.shape) for slot in self.spec.slots}
+        return self._state.read()
 
     def _write_state(self, state: Mapping[str, FloatArray]) -> None:
-        for slot, (name, _) in self._slots.items():
-            self._model.inputs[name][:] = state[slot].ravel()
+        self._state.write(state)
 
     def _close(self) -> None:
+        del self._mix, self._stems, self._state
         with native_messages_hidden():
             self._model.close()
+
+
+def _views(flat: Mapping[str, FloatArray], shapes: Shapes) -> dict[str, View]:
+    arrays = {name: flat[name].reshape(shape) for name, shape in shapes.items()}
+    return {name: partial(arrays.__getitem__, name) for name in arrays}
 
 
 @dataclass(frozen=True)

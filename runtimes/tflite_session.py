@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
-from ddtasnet_edge.runtimes.graph_io import Ring, check_tensors
+from ddtasnet_edge.runtimes.graph_io import CopiedState, View, check_tensors
 from ddtasnet_edge.session import Session
-from ddtasnet_edge.spec import MIX, STEMS, FloatArray, slot_tensor_names
+from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
 try:
     import ai_edge_litert as _package
@@ -30,14 +30,13 @@ except ImportError:
     # Its kernel takes the scale of the first channel for all of them: measured 1 dB SNR where LiteRT has 40.
     DYNAMIC_PRODUCTS = False
 
-View = Callable[[], Any]
+Details: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 class TFLiteSession(Session):
     """A bundle of target `tflite` with the XNNPACK kernels of the interpreter.
 
-    The interpreter forbids holding a view of its tensors while it runs, so views are taken per hop; the state
-    is copied from the output tensors to the input tensors without passing through other memory, of rings the new row.
+    The interpreter forbids holding a view of its tensors while it runs, so views are taken per hop.
     """
 
     runtime = RUNTIME
@@ -59,42 +58,29 @@ class TFLiteSession(Session):
             raise BundleError(f"{self.runtime} cannot load {bundle.graph_path}: {line}") from error
         inputs, outputs = signature.get_input_details(), signature.get_output_details()
         check_tensors(bundle, _shapes(inputs), _shapes(outputs))
-        tensor = self._interpreter.tensor
-        self._mix: View = tensor(inputs[MIX]["index"])
-        self._stems: View = tensor(outputs[STEMS]["index"])
-        names = {slot.name: slot_tensor_names(slot.name) for slot in self.spec.slots}
-        self._state_in: dict[str, View] = {slot: tensor(inputs[name]["index"]) for slot, (name, _) in names.items()}
-        self._state_out: dict[str, View] = {slot: tensor(outputs[name]["index"]) for slot, (_, name) in names.items()}
-        self._rings = {slot.name: Ring() for slot in self.spec.slots if slot.ring}
+        views_in, views_out = self._views(inputs), self._views(outputs)
+        self._mix, self._stems = views_in[MIX], views_out[STEMS]
+        self._state = CopiedState(self.spec, views_in, views_out)
         self._result = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
-        self._write_state(self.spec.initial_state())
+
+    def _views(self, details: Details) -> dict[str, View]:
+        return {name: self._interpreter.tensor(detail["index"]) for name, detail in details.items()}
 
     def _run(self, hop: FloatArray) -> FloatArray:
         self._mix()[0] = hop
         self._interpreter.invoke()
         np.copyto(self._result, self._stems()[0])
-        for slot, state_in in self._state_in.items():
-            if slot in self._rings:
-                self._rings[slot].push(state_in(), self._state_out[slot]())
-            else:
-                np.copyto(state_in(), self._state_out[slot]())
+        self._state.advance()
         return self._result
 
     def _read_state(self) -> Mapping[str, FloatArray]:
-        # Copies: a view that outlives this call would make the next invoke fail.
-        return {
-            slot: self._rings[slot].in_order(state_in()) if slot in self._rings else np.array(state_in())
-            for slot, state_in in self._state_in.items()
-        }
+        return self._state.read()
 
     def _write_state(self, state: Mapping[str, FloatArray]) -> None:
-        for slot, state_in in self._state_in.items():
-            np.copyto(state_in(), state[slot])
-        for ring in self._rings.values():
-            ring.restart()
+        self._state.write(state)
 
     def _close(self) -> None:
-        del self._mix, self._stems, self._state_in, self._state_out, self._interpreter
+        del self._mix, self._stems, self._state, self._interpreter
 
 
 def _is_dynamic(bundle: Bundle) -> bool:
@@ -116,5 +102,5 @@ def native_messages_hidden() -> Iterator[None]:
         os.close(saved)
 
 
-def _shapes(details: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+def _shapes(details: Details) -> dict[str, tuple[int, ...]]:
     return {name: tuple(int(size) for size in detail["shape"]) for name, detail in details.items()}
