@@ -23,7 +23,7 @@ class TensorFacts:
 class MatrixProduct:
     """A product with a constant weight: the graph's name for it, the model's layer, and the stored weight.
 
-    weight_bytes: of the weight as it is stored, with its scales and zero points.
+    weight_bytes: what a step reads of it, scales and zero points included.
     """
 
     node: str
@@ -37,8 +37,8 @@ class MatrixProduct:
 class GraphFacts:
     """Everything that is asserted or recorded about a graph.
 
-    weight_bytes: bytes of all constants that a step reads, in their stored precision, scales and zero points included.
-    One that several operators read counts once, one that none reads not at all.
+    weight_bytes: bytes of all constants that a step reads, scales and zero points included. One that several operators
+    read counts once, one that none reads not at all.
     """
 
     inputs: Mapping[str, TensorFacts]
