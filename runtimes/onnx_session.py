@@ -38,7 +38,14 @@ class OnnxSession(Session):
         self._bindings = (self._bind(0), self._bind(1))
 
     def _options(self, num_threads: int) -> ort.SessionOptions:
-        return _options(num_threads)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        # A thread that spins between hops takes the core from the audio thread.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
 
     def _bind(self, direction: int) -> ort.IOBinding:
         binding = self._session.io_binding()
@@ -65,17 +72,6 @@ class OnnxSession(Session):
 
     def _close(self) -> None:
         del self._bindings, self._session
-
-
-def _options(num_threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    # A thread that spins between hops takes the core from the audio thread.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
 
 
 def _first_line(error: Exception) -> str:

@@ -41,7 +41,13 @@ class OpenVINOSession(Session):
         self._requests = (self._request(0), self._request(1))
 
     def _options(self, num_threads: int) -> dict[str, str]:
-        return _options(num_threads)
+        return {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(num_threads),
+            # Newer x86 CPUs would otherwise compute in bfloat16, which misses the float parity gate.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
 
     def _request(self, direction: int) -> ov.InferRequest:
         request = self._compiled.create_infer_request()
@@ -69,16 +75,6 @@ class OpenVINOSession(Session):
 
     def _close(self) -> None:
         del self._requests, self._compiled
-
-
-def _options(num_threads: int) -> dict[str, str]:
-    return {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        "INFERENCE_NUM_THREADS": str(num_threads),
-        # Newer x86 CPUs would otherwise compute in bfloat16, which misses the float parity gate.
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
 
 
 def _ports(ports: list[ov.Output]) -> Shapes:
