@@ -117,6 +117,16 @@ def test_products_inside_the_delegate_are_told_apart(recipe: str, tiny: Workshop
     assert wrong == []
 
 
+def test_four_bit_scales_are_cast_at_load_and_not_in_a_step(tiny: Workshop, song: FloatArray) -> None:
+    """The floor counts them as the float32 that they are cast to."""
+    bundle = tiny.bundle("onnx", "dynamic_wi4b64_wi8_afp32")
+    assert bundle.manifest.graph["ops"]["Cast"] > 0
+    with closing(open_profiled(bundle)) as profiled:
+        profiled.start()
+        profiled.step(hops_of(song, 1)[0])
+        assert "Cast" not in {node.op for node in profiled.node_times().nodes}
+
+
 def test_a_bundle_from_before_layers_were_recorded_is_profiled_without_them(tiny: Workshop, song: FloatArray) -> None:
     bundle = tiny.bundle("onnx", "float32")
     graph = {name: value for name, value in bundle.manifest.graph.items() if name != "products"}
