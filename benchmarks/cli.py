@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ddtasnet_edge import api, console
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
 from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
 from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
-from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND
+from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND, BenchReport
 from ddtasnet_edge.benchmarks.suite import Options, run_suite
 from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
 from ddtasnet_edge.errors import ConfigError
@@ -66,23 +68,23 @@ def _bench(arguments: argparse.Namespace) -> int:
     # All bundles are read before the first is measured: a wrong path must not cost the figures of the others.
     bundles = [read_bundle(path) for path in arguments.bundles] or [_default_bundle(arguments.quiet)]
     if arguments.profile:
-        return _profile(arguments, bundles)
+        profiles = profile_bundles(bundles, arguments.hops or PROFILE_HOPS, arguments.device, quiet=arguments.quiet)
+        return _deliver(arguments, profiles.to_dict(), partial(print_profiles, profiles))
     options = Options(arguments.hops or Options().hops, arguments.threads, arguments.paced, arguments.device)
     report = run_suite(bundles, options, quiet=arguments.quiet)
-    if not arguments.quiet and arguments.json != "-":
-        console.print_table(f"Time per hop, {report.mode}", COLUMNS, report.rows())
-        print(LEGEND, *report.notes(), sep="\n")
-    if arguments.json:
-        console.write_json(arguments.json, report.to_dict())
-    return console.EXIT_OK
+    return _deliver(arguments, report.to_dict(), partial(_print_times, report))
 
 
-def _profile(arguments: argparse.Namespace, bundles: Sequence[Bundle]) -> int:
-    report = profile_bundles(bundles, arguments.hops or PROFILE_HOPS, arguments.device, quiet=arguments.quiet)
+def _print_times(report: BenchReport) -> None:
+    console.print_table(f"Time per hop, {report.mode}", COLUMNS, report.rows())
+    print(LEGEND, *report.notes(), sep="\n")
+
+
+def _deliver(arguments: argparse.Namespace, values: Mapping[str, Any], show: Callable[[], None]) -> int:
     if not arguments.quiet and arguments.json != "-":
-        print_profiles(report)
+        show()
     if arguments.json:
-        console.write_json(arguments.json, report.to_dict())
+        console.write_json(arguments.json, values)
     return console.EXIT_OK
 
 

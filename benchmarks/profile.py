@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ddtasnet_edge.benchmarks.machine import Machine
-from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.benchmarks.report import BundleFacts
 
 # Nodes that a table shows.
 TOP = 10
@@ -101,34 +101,11 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class BundleProfile:
+class BundleProfile(BundleFacts):
     """One bundle and its profile, or why it has none."""
 
-    bundle: str
-    digest: str
-    status: str
-    model: str
-    target: str
-    recipe: str
-    weight_bytes: int
-    profile: Profile | None
+    profile: Profile | None = None
     left_out: str | None = None
-
-    @classmethod
-    def of(cls, bundle: Bundle, profile: Profile | None, left_out: str | None = None) -> BundleProfile:
-        """The profile measured on `bundle`."""
-        manifest = bundle.manifest
-        return cls(
-            bundle=bundle.path.name,
-            digest=bundle.digest,
-            status=manifest.status,
-            model=str(manifest.model["name"]),
-            target=manifest.target,
-            recipe=manifest.recipe,
-            weight_bytes=int(manifest.graph["weight_bytes"]),
-            profile=profile,
-            left_out=left_out,
-        )
 
 
 @dataclass(frozen=True)

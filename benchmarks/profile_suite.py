@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ddtasnet_edge.benchmarks.machine import HOST, describe_machine
 from ddtasnet_edge.benchmarks.profile import BundleProfile, Profile, ProfileReport
+from ddtasnet_edge.benchmarks.report import facts_of
 from ddtasnet_edge.benchmarks.sound import load_sound
 from ddtasnet_edge.benchmarks.suite import WARMUP_HOPS, run_process
 from ddtasnet_edge.benchmarks.worker import Job
@@ -36,10 +37,10 @@ def profile_bundles(
         job = Job(str(bundle.path), hops, WARMUP_HOPS, threads=1, paced=False, weight_bytes=weight_bytes)
         try:
             made = Profile.from_dict(run_process("profile_worker", job, sound.hops))
-            results.append(BundleProfile.of(bundle, made))
+            results.append(BundleProfile(**facts_of(bundle), profile=made))
         except EdgeError as error:
             errors.append(error)
-            results.append(BundleProfile.of(bundle, None, str(error)))
+            results.append(BundleProfile(**facts_of(bundle), left_out=str(error)))
     if len(errors) == len(results):
         raise errors[0]
     return ProfileReport(device, describe_machine(), hops, WARMUP_HOPS, 1, sounds[0].description, tuple(results))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -27,8 +27,8 @@ load: median over rounds; MB: graph files; RSS: peak memory of the process in MB
 
 
 @dataclass(frozen=True)
-class BundleResult:
-    """One bundle: what it is, and all its rounds. weight_bytes are read once per hop."""
+class BundleFacts:
+    """Which bundle it was that something was measured on. weight_bytes are read once per hop."""
 
     bundle: str
     digest: str
@@ -38,23 +38,29 @@ class BundleResult:
     recipe: str
     size_bytes: int
     weight_bytes: int
-    rounds: tuple[Round, ...]
 
-    @classmethod
-    def of(cls, bundle: Bundle, rounds: Sequence[Round]) -> BundleResult:
-        """The result of the rounds measured on `bundle`."""
-        manifest = bundle.manifest
-        return cls(
-            bundle=bundle.path.name,
-            digest=bundle.digest,
-            status=manifest.status,
-            model=str(manifest.model["name"]),
-            target=manifest.target,
-            recipe=manifest.recipe,
-            size_bytes=bundle.size,
-            weight_bytes=int(manifest.graph["weight_bytes"]),
-            rounds=tuple(rounds),
-        )
+
+def facts_of(bundle: Bundle) -> dict[str, Any]:
+    """The fields of BundleFacts."""
+    manifest = bundle.manifest
+    facts = BundleFacts(
+        bundle=bundle.path.name,
+        digest=bundle.digest,
+        status=manifest.status,
+        model=str(manifest.model["name"]),
+        target=manifest.target,
+        recipe=manifest.recipe,
+        size_bytes=bundle.size,
+        weight_bytes=int(manifest.graph["weight_bytes"]),
+    )
+    return asdict(facts)
+
+
+@dataclass(frozen=True)
+class BundleResult(BundleFacts):
+    """One bundle and all its rounds."""
+
+    rounds: tuple[Round, ...]
 
     @property
     def runtime(self) -> str:

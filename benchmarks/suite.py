@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ddtasnet_edge.benchmarks.machine import HOST, describe_machine
-from ddtasnet_edge.benchmarks.report import BACK_TO_BACK, PACED, BenchReport, BundleResult
+from ddtasnet_edge.benchmarks.report import BACK_TO_BACK, PACED, BenchReport, BundleResult, facts_of
 from ddtasnet_edge.benchmarks.sound import load_sound
 from ddtasnet_edge.benchmarks.worker import Job, Round, to_npy
 from ddtasnet_edge.bundle import Bundle
@@ -54,7 +54,9 @@ def run_suite(bundles: Sequence[Bundle], options: Options, quiet: bool = False) 
         warmup=WARMUP_HOPS,
         threads=options.threads,
         input=sounds[0].description,
-        results=tuple(BundleResult.of(bundle, made) for bundle, made in zip(bundles, rounds, strict=True)),
+        results=tuple(
+            BundleResult(**facts_of(bundle), rounds=tuple(made)) for bundle, made in zip(bundles, rounds, strict=True)
+        ),
     )
 
 
