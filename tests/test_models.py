@@ -107,25 +107,6 @@ def test_step_graph_is_the_step_with_names() -> None:
     assert all(torch.equal(made[slot], value) for slot, value in after.items())
 
 
-def test_the_rows_of_a_ring_may_lie_in_any_order() -> None:
-    model = create_model(small_config())
-    spec = model.spec()
-    rings = [slot.name for slot in spec.slots if slot.ring]
-    assert rings == [
-        f"{branch}_attention_{slot}" for branch in ("time", "spectral") for slot in ("keys", "values", "valid")
-    ]
-    # Fewer hops than rows: some are empty, and they may lie anywhere too.
-    _, state = stream(model, noise(1, 2, 2 * HOP))
-    turned = state | {name: torch.roll(state[name], 1, dims=1) for name in rings}
-    hop = noise(*spec.mix_shape)
-    with torch.no_grad():
-        (stems, made), (expected, new) = model.update(hop, turned), model.update(hop, state)
-    torch.testing.assert_close(stems, expected, rtol=1e-5, atol=1e-6)
-    assert not torch.equal(turned[rings[0]], state[rings[0]])
-    for slot in new:
-        torch.testing.assert_close(made[slot], new[slot], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("preset", "fewest", "most"),
     [("tiny", 0.4e6, 0.6e6), ("small", 3e6, 5e6), ("base", 20e6, 40e6), ("large", 80e6, 150e6)],

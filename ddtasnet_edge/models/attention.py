@@ -24,8 +24,6 @@ class SkipAttention(StreamBlock):
     [batch, frames - 1], 1 where a past frame is stored. Empty slots are masked out, not scored as zero.
     """
 
-    rings = ("keys", "values", "valid")
-
     def __init__(self, units: int, frames: int) -> None:
         super().__init__()
         self.units, self.frames = units, frames
@@ -67,13 +65,15 @@ class SkipAttention(StreamBlock):
         return torch.bmm(F.softmax(scores, dim=-1), values)
 
     def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        query, key, value = self.query_key_value(x).unsqueeze(1).chunk(3, dim=-1)
-        # The own frame apart: the past is then read where it lies, not copied to stand in one row with it.
-        past = torch.bmm(query, state["keys"].transpose(1, 2)) / math.sqrt(self.units)
-        past = past + ((1.0 - state["valid"]) * MASKED_SCORE).unsqueeze(1)
-        own = (query * key).sum(dim=-1, keepdim=True) / math.sqrt(self.units)
-        weights = F.softmax(torch.cat([past, own], dim=-1), dim=-1)
-        attended = torch.bmm(weights[..., :-1], state["values"]) + weights[..., -1:] * value
-        # One, whatever the score: converters do away with outputs that they see to be constant.
-        valid = (own[..., 0].abs() + 1.0).clamp(max=1.0)
-        return x + attended.squeeze(1), {"keys": key, "values": value, "valid": valid}
+        query, key, value = self.project(x)
+        keys = torch.cat([state["keys"], key], dim=1)
+        values = torch.cat([state["values"], value], dim=1)
+        valid = torch.cat([state["valid"], torch.ones_like(state["valid"][:, :1])], dim=1)
+        scores = torch.bmm(query / math.sqrt(self.units), keys.transpose(1, 2))
+        scores = scores + ((1.0 - valid) * MASKED_SCORE).unsqueeze(1)
+        attended = torch.bmm(F.softmax(scores, dim=-1), values).squeeze(1)
+        return x + attended, {"keys": keys[:, 1:], "values": values[:, 1:], "valid": valid[:, 1:]}
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value [batch, 1, units] of one frame."""
+        return torch.chunk(self.query_key_value(x).unsqueeze(1), 3, dim=-1)

@@ -156,15 +156,12 @@ class DDTasNet(StreamBlock):
         # constant for the magnitudes, but not for the phases, would saturate.
         magnitude_mask = magnitude_mask + 1.0 / len(self.config.sources)
 
-        stem_frames = self.time_decoder(
-            _stacked(time_mask * basis.unsqueeze(-3)), _stacked(norm.unsqueeze(-3).expand_as(time_mask[..., :1]))
-        )
-        stem_frames = stem_frames + self.spectral_codec.synthesise(
-            _stacked(magnitude_mask * spectrum.magnitude.unsqueeze(-3)),
-            _stacked(self._stem_phase(phase_mask, spectrum.phase.unsqueeze(-3))),
+        stem_frames = self.time_decoder(time_mask * basis.unsqueeze(-3), norm) + self.spectral_codec.synthesise(
+            magnitude_mask * spectrum.magnitude.unsqueeze(-3),
+            self._stem_phase(phase_mask, spectrum.phase.unsqueeze(-3)),
             fft=fft,
         )
-        stems = run("stems", torch.unflatten(stem_frames, -2, per_source[:2]))
+        stems = run("stems", stem_frames)
         return stems, {name: new_state[name] for name in state}
 
     def _stem_phase(self, mask: Tensor, phase: Tensor) -> Tensor:
@@ -182,11 +179,3 @@ class DDTasNet(StreamBlock):
         fused = run("fusion", torch.cat([time, magnitude, phase], dim=-1))
         time, magnitude, phase = fused.chunk(3, dim=-1)
         return time, torch.cat([magnitude, phase], dim=0)
-
-
-def _stacked(x: Tensor) -> Tensor:
-    """[..., sources, channels, n] to [..., sources * channels, n].
-
-    The decoders do not care, but litert-torch 0.10 fails on a product of rank 4 with one channel.
-    """
-    return x.flatten(-3, -2)

@@ -72,5 +72,9 @@ class OverlapAdd(StreamBlock):
     def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not state:
             return x, {}
-        total = F.pad(state["tail"], (0, self.hop_length)) + x
-        return total[..., : self.hop_length], {"tail": total[..., self.hop_length :]}
+        overlap = self.window_length - self.hop_length
+        begun, new = state["tail"] + x[..., :overlap], x[..., overlap:]
+        done, open_still = begun[..., : self.hop_length], begun[..., self.hop_length :]
+        # Half overlap leaves nothing open, and converters do not like parts of length zero.
+        tail = torch.cat([open_still, new], dim=-1) if overlap > self.hop_length else new
+        return done, {"tail": tail}

@@ -49,10 +49,11 @@ class GRUMemory(StreamBlock):
     def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
         hidden = state["hidden"]
-        reset_x, update_x, new_x = F.linear(x, weight_x, bias_x).chunk(3, dim=-1)
-        reset_h, update_h, new_h = F.linear(hidden, weight_h, bias_h).chunk(3, dim=-1)
-        update = torch.sigmoid(update_x + update_h)
-        candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
+        parts = [2 * self.units, self.units]
+        gates_x, new_x = torch.split(F.linear(x, weight_x, bias_x), parts, dim=-1)
+        gates_h, new_h = torch.split(F.linear(hidden, weight_h, bias_h), parts, dim=-1)
+        reset, update = torch.sigmoid(gates_x + gates_h).chunk(2, dim=-1)
+        candidate = torch.tanh(new_x + reset * new_h)
         hidden = candidate + update * (hidden - candidate)
         return hidden, {"hidden": hidden}
 

@@ -83,7 +83,7 @@ class SpectralCodec(nn.Module):
         windowed = frames * self.analysis_window
         real, imaginary = _fft(windowed) if fft else self.dft(windowed)
         power = real * real + imaginary * imaginary
-        phase = safe_atan2(imaginary, real, power)
+        phase = self.angle(real, imaginary, power)
         return Spectrum(
             magnitude=power * torch.rsqrt(power + TINY_POWER),
             phase=phase,
@@ -93,9 +93,18 @@ class SpectralCodec(nn.Module):
 
     def synthesise(self, magnitude: Tensor, phase: Tensor, *, fft: bool = False) -> Tensor:
         """Polar form [..., window / 2 + 1] to windowed frames [..., window], ready for overlap-add."""
-        real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+        cosine, sine = self.cosine_and_sine(phase)
+        real, imaginary = magnitude * cosine, magnitude * sine
         frames = _inverse_fft(real, imaginary) if fft else self.dft.inverse(real, imaginary)
         return frames * self.synthesis_window
+
+    def angle(self, real: Tensor, imaginary: Tensor, power: Tensor) -> Tensor:
+        """The phase of each bin from -pi to pi; 0 for an empty bin, with a finite gradient there."""
+        return torch.atan2(imaginary, torch.where(power > TINY_POWER, real, torch.ones_like(real)))
+
+    def cosine_and_sine(self, phase: Tensor) -> tuple[Tensor, Tensor]:
+        """Of any angle in radians."""
+        return torch.cos(phase), torch.sin(phase)
 
 
 def _fft(frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,16 +120,11 @@ def _inverse_fft(real: Tensor, imaginary: Tensor) -> Tensor:
     return frames
 
 
-def safe_atan2(imaginary: Tensor, real: Tensor, power: Tensor) -> Tensor:
-    """atan2 that gives 0 for an empty bin, with a finite gradient there."""
-    return torch.atan2(imaginary, torch.where(power > TINY_POWER, real, torch.ones_like(real)))
-
-
 def _presence(power: Tensor) -> Tensor:
     """Near 1 for a bin that carries signal, near 0 for one that carries rounding noise."""
     frame = power.sum(dim=-1, keepdim=True)
-    return power / (power + RELATIVE_FLOOR * frame + POWER_FLOOR)
+    return power / (power + (RELATIVE_FLOOR * frame + POWER_FLOOR))
 
 
 def _distance_from_cut(phase: Tensor) -> Tensor:
-    return ((math.pi - phase.abs()) / PHASE_FADE).clamp(min=0.0, max=1.0)
+    return ((math.pi - phase.abs()) / PHASE_FADE).clamp(max=1.0)

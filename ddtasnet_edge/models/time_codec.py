@@ -29,20 +29,25 @@ class TimeEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         norm = torch.sqrt((frames * frames).sum(dim=-1, keepdim=True) + ENERGY_FLOOR)
-        basis, gate = self.basis_and_gate(frames / norm).chunk(2, dim=-1)
+        basis, gate = self.project(frames / norm)
         return F.relu(basis) * torch.sigmoid(gate), norm
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Basis and gate."""
+        return torch.chunk(self.basis_and_gate(x), 2, dim=-1)
 
 
 class TimeDecoder(nn.Module):
-    """Masked features [..., bases] and norm [..., 1] back to frames [..., window]."""
+    """Masked features [..., sources, channels, bases] and norm [..., channels, 1] to frames of window samples."""
 
     def __init__(self, window_length: int, bases: int) -> None:
         super().__init__()
         self.basis = nn.Linear(bases, window_length, bias=False)
 
     def forward(self, features: Tensor, norm: Tensor) -> Tensor:
-        frames: Tensor = self.basis(features) * norm
-        return frames
+        # One axis for both: litert-torch 0.10 fails on a product of rank 4 with one channel.
+        frames: Tensor = self.basis(features.flatten(-3, -2))
+        return torch.unflatten(frames, -2, features.shape[-3:-1]) * norm.unsqueeze(-3)
 
 
 def start_as_filter_bank(
