@@ -36,6 +36,8 @@ from ddtasnet_edge.errors import ExportError
 from ddtasnet_edge.export import exporter_for
 from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products, with_layers_of
 from ddtasnet_edge.export.layers import Layers
+from ddtasnet_edge.export.passes import Pass, passes_of, with_passes
+from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.source import find_model
 from ddtasnet_edge.music import Music, MusicChoice, find_music, has_stems
 from ddtasnet_edge.quantize import FLOAT32, Recipe, quantizer_for
@@ -70,10 +72,15 @@ class Compiler:
     """One model, compiled for any number of targets and recipes; the reference runs once for all of them."""
 
     def __init__(
-        self, model: str | Path, verification: MusicChoice | None = None, calibration: Path | None = None
+        self,
+        model: str | Path,
+        verification: MusicChoice | None = None,
+        calibration: Path | None = None,
+        without: Pass | None = None,
     ) -> None:
         """model: preset, checkpoint or configuration file; verification: the music of the parity gate; calibration:
-        a folder of songs or a MUSDB18 root. Without either, the default clip. Raises ConfigError or CheckpointError.
+        a folder of songs or a MUSDB18 root, where it is left out the default clip; without: a pass to leave out, to
+        see what it does (float32 only). Raises ConfigError or CheckpointError.
         """
         # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
         torch.set_num_threads(1)
@@ -82,6 +89,7 @@ class Compiler:
         #: What there is to say about the calibration music.
         self.remarks: list[str] = []
         self._calibration_folder = calibration
+        self._without = without
         self._layers = Layers(self.source.model)
 
     def place(self, target: str, recipe: Recipe, out: Path, *, force: bool = False) -> Path:
@@ -135,7 +143,8 @@ class Compiler:
         write_manifest(folder, self._build(folder, target, recipe, search))
 
     def _build(self, folder: Path, target: str, recipe: Recipe, search: Mapping[str, Any] | None) -> Manifest:
-        exporter, spec = exporter_for(target), self.source.model.spec()
+        exporter, step = exporter_for(target), self._step(target)
+        spec = step.spec()
         shutil.copytree(self._float_graph(target), folder, dirs_exist_ok=True)
         facts = exporter.inspect_graph(folder, self._layers)
         quantization: dict[str, Any] | None = None
@@ -160,12 +169,18 @@ class Compiler:
                 "training": dict(self.source.training),
             },
             spec=spec,
-            graph=_describe_graph(facts),
+            graph={
+                **_describe_graph(facts),
+                "passes": [each.name for each in passes_of(target) if each is not self._without],
+            },
             files=record_files(folder, exporter.FILES),
             tools={"ddtasnet-edge": __version__, **installed_versions(TOOLS)},
             licence=self._licence(recipe),
             quantization=quantization,
         )
+
+    def _step(self, target: str) -> DDTasNet:
+        return with_passes(self.source.model, target, self._without)
 
     def float_bytes(self, target: str) -> int:
         """Bytes of weights that a hop of the float32 graph reads."""
@@ -178,10 +193,11 @@ class Compiler:
             exporter = exporter_for(target)
             folder.mkdir()
             try:
-                exporter.export_graph(self.source.model, folder)
+                exporter.export_graph(self._step(target), folder)
                 facts = exporter.inspect_graph(folder, self._layers)
-                check_graph(facts, self.source.model.spec())
-                check_products(facts, self._layers.names)
+                check_graph(facts, self._step(target).spec())
+                if self._without is None:
+                    check_products(facts, self._layers.names)
             except BaseException:
                 shutil.rmtree(folder)
                 raise

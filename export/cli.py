@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -63,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-sdr-drop", type=float, metavar="DB", help="with --recipe auto: allowed change of any stem (0.1 dB)"
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="show what each pass does to the step, and build nothing"
+    )
     parser.add_argument("--out", default=Path("build"), type=Path, metavar="DIR", help="folder for bundles (build)")
     parser.add_argument("--force", action="store_true", help="replace bundles that are there already")
     parser.add_argument(
@@ -80,6 +84,8 @@ def _export(arguments: argparse.Namespace) -> int:
     require(EXPORT_PACKAGES, "exporting", "export")
     from ddtasnet_edge.compiler import STAGES, Compiler
 
+    if arguments.explain:
+        return _explain(arguments)
     recipe = _recipe(arguments)
     if recipe is None:
         return _export_auto(arguments, verification)
@@ -98,6 +104,26 @@ def _export(arguments: argparse.Namespace) -> int:
             results.append(compiler.compile(target, recipe, arguments.out, force=arguments.force, begin=begin))
     _report(arguments, compiler, results)
     return console.EXIT_OK if all(report.passed for _, report in results) else console.EXIT_GATE_FAILED
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    """The passes of each target, with the step before and after."""
+    from ddtasnet_edge.export.explain import COLUMNS, LEGEND, explain, rows
+    from ddtasnet_edge.export.passes import passes_of
+    from ddtasnet_edge.models.source import find_model
+
+    targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
+    source = find_model(arguments.model)
+    console.say(source.describe(), arguments.quiet)
+    count = sum(1 + len(passes_of(target)) for target in targets)
+    with console.stages(count, arguments.quiet) as begin:
+        explained = [each for target in targets for each in explain(source.model, target, begin)]
+    if not arguments.quiet and arguments.json != "-":
+        console.print_table(f"Passes of the step, {source.name}, float32", COLUMNS, rows(explained))
+        print(LEGEND)
+    if arguments.json:
+        console.write_json(arguments.json, {"model": source.name, "passes": [asdict(each) for each in explained]})
+    return console.EXIT_OK
 
 
 def _export_auto(arguments: argparse.Namespace, verification: MusicChoice) -> int:
