@@ -43,6 +43,11 @@ class Session(ABC):
         check_samples(hop, self._hop_shape)
         return self._run(hop)
 
+    def step_into(self, hop: FloatArray, out: FloatArray) -> None:
+        """`step`, with the stems in an array of the caller's: `out`, float32 [sources, channels, hop]."""
+        check_out(out, self.spec.stems_shape[1:])
+        np.copyto(out, self.step(hop))
+
     def reset(self) -> None:
         """Back to the initial state, as if just opened."""
         self._require_open()
@@ -99,6 +104,13 @@ class Session(ABC):
         """Drop the runtime's objects."""
 
 
+def check_out(out: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Raise StreamError unless stems can be written into `out`."""
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape or not out.flags.writeable:
+        found = f"{out.dtype} {list(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise StreamError(f"out is {found}, expected a float32 array {list(shape)} that can be written")
+
+
 def check_samples(samples: NDArray[Any], shape: tuple[int, ...], what: str = "hop") -> None:
     """Raise StreamError unless `samples` is a finite float32 array of `shape`."""
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32:
@@ -106,8 +118,8 @@ def check_samples(samples: NDArray[Any], shape: tuple[int, ...], what: str = "ho
         raise StreamError(f"{what} is {kind}, expected a float32 array; convert with numpy's astype('float32')")
     if samples.shape != shape:
         raise StreamError(f"{what} has shape {list(samples.shape)}, expected {list(shape)}")
-    # NaN fails the comparison too.
-    if not (np.abs(samples) <= LOUDEST).all():
+    # NaN fails the comparison too. Two passes, but no array is made on every hop.
+    if samples.size and not (samples.min() >= -LOUDEST and samples.max() <= LOUDEST):
         raise StreamError(
             f"{what} contains NaN or infinity or values above {LOUDEST:g}; full scale is 1, repair the input"
         )

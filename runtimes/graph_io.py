@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -12,8 +12,6 @@ from ddtasnet_edge.errors import BundleError
 from ddtasnet_edge.spec import FloatArray, StreamSpec, slot_tensor_names
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-#: Gives the memory of one tensor of a graph.
-View: TypeAlias = Callable[[], FloatArray]
 
 
 def check_tensors(bundle: Bundle, inputs: Shapes, outputs: Shapes) -> None:
@@ -33,22 +31,28 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 class Ring:
-    """Where the oldest row of a slot lies; the next row takes its place. Rows are axis 1."""
+    """A slot of which a step makes one row: it takes the place of the oldest, and no other row is touched.
 
-    def __init__(self) -> None:
+    rows [batch, rows, ...]: the slot; row [batch, 1, ...]: where a step writes. Views of both are made once.
+    """
+
+    def __init__(self, rows: FloatArray, row: FloatArray) -> None:
+        self._rows, self._row = rows, row[:, 0]
+        self._places = [rows[:, index] for index in range(rows.shape[1])]
         self._oldest = 0
 
-    def push(self, rows: FloatArray, row: FloatArray) -> None:
-        """Write the row [batch, 1, ...] that a step made into the slot [batch, rows, ...]."""
-        rows[:, self._oldest] = row[:, 0]
-        self._oldest = (self._oldest + 1) % rows.shape[1]
+    def push(self) -> None:
+        """Take over the row of the step that was made."""
+        np.copyto(self._places[self._oldest], self._row)
+        self._oldest = (self._oldest + 1) % len(self._places)
 
-    def in_order(self, rows: FloatArray) -> FloatArray:
+    def read(self) -> FloatArray:
         """A copy of the slot, oldest row first, as the model itself keeps it."""
-        return np.roll(rows, -self._oldest, axis=1)
+        return np.roll(self._rows, -self._oldest, axis=1)
 
-    def restart(self) -> None:
-        """The slot was written anew, oldest row first."""
+    def write(self, rows: FloatArray) -> None:
+        """Replace the slot, oldest row first."""
+        np.copyto(self._rows, rows)
         self._oldest = 0
 
 
@@ -63,74 +67,74 @@ class StateBuffers:
         plain = [slot for slot in spec.slots if not slot.ring]
         rings = [slot for slot in spec.slots if slot.ring]
         self._sets = tuple({slot.name: slot.initial_value() for slot in plain} for _ in range(2))
-        self._rings = {slot.name: slot.initial_value() for slot in rings}
-        self._rows = {slot.name: np.zeros(slot.update_shape, dtype=np.float32) for slot in rings}
-        self._places = {slot.name: Ring() for slot in rings}
+        self._rows = {slot.name: slot.initial_value() for slot in rings}
+        self._row = {slot.name: np.zeros(slot.update_shape, dtype=np.float32) for slot in rings}
+        self._rings = {name: Ring(self._rows[name], self._row[name]) for name in self._rows}
         self._order = [slot.name for slot in spec.slots]
         self.current = 0
 
     def inputs(self, direction: int) -> dict[str, FloatArray]:
         """Graph inputs of direction 0 or 1, by tensor name."""
-        arrays = self._sets[direction] | self._rings
+        arrays = self._sets[direction] | self._rows
         return {slot_tensor_names(slot)[0]: array for slot, array in arrays.items()}
 
     def outputs(self, direction: int) -> dict[str, FloatArray]:
         """Graph outputs of direction 0 or 1, by tensor name."""
-        arrays = self._sets[1 - direction] | self._rows
+        arrays = self._sets[1 - direction] | self._row
         return {slot_tensor_names(slot)[1]: array for slot, array in arrays.items()}
 
     def advance(self) -> None:
         """After a step: what was written is now the state."""
         self.current = 1 - self.current
-        for slot, place in self._places.items():
-            place.push(self._rings[slot], self._rows[slot])
+        for ring in self._rings.values():
+            ring.push()
 
     def read(self) -> dict[str, FloatArray]:
         """The current state by slot, rings oldest row first; other slots are the arrays themselves."""
-        ordered = {slot: place.in_order(self._rings[slot]) for slot, place in self._places.items()}
-        state = self._sets[self.current] | ordered
+        state = self._sets[self.current] | {slot: ring.read() for slot, ring in self._rings.items()}
         return {slot: state[slot] for slot in self._order}
 
     def write(self, state: Mapping[str, FloatArray]) -> None:
         """Copy a state in."""
-        for slot, array in (self._sets[self.current] | self._rings).items():
+        for slot, array in self._sets[self.current].items():
             np.copyto(array, state[slot])
-        for place in self._places.values():
-            place.restart()
+        for slot, ring in self._rings.items():
+            ring.write(state[slot])
 
 
 class CopiedState:
     """State in the inputs of a graph that has memory of its own: a step copies what it wrote there, of rings one row.
 
-    inputs, outputs: views of the graph's tensors by name. Each is taken for one copy and let go, as the interpreter of
-    TFLite does not run while anybody holds one.
+    inputs, outputs: the graph's tensors by name.
     """
 
-    def __init__(self, spec: StreamSpec, inputs: Mapping[str, View], outputs: Mapping[str, View]) -> None:
-        names = {slot.name: slot_tensor_names(slot.name) for slot in spec.slots}
-        self._inputs = {slot: inputs[name] for slot, (name, _) in names.items()}
-        self._outputs = {slot: outputs[name] for slot, (_, name) in names.items()}
-        self._rings = {slot.name: Ring() for slot in spec.slots if slot.ring}
+    def __init__(self, spec: StreamSpec, inputs: Mapping[str, FloatArray], outputs: Mapping[str, FloatArray]) -> None:
+        tensors = {}
+        for slot in spec.slots:
+            before, after = slot_tensor_names(slot.name)
+            tensors[slot.name] = inputs[before], outputs[after]
+        ring = {slot.name for slot in spec.slots if slot.ring}
+        self._plain = {slot: pair for slot, pair in tensors.items() if slot not in ring}
+        self._rings = {slot: Ring(*pair) for slot, pair in tensors.items() if slot in ring}
+        self._order = list(tensors)
         self.write(spec.initial_state())
 
     def advance(self) -> None:
         """After a step: what was written is now the state."""
-        for slot, state in self._inputs.items():
-            if slot in self._rings:
-                self._rings[slot].push(state(), self._outputs[slot]())
-            else:
-                np.copyto(state(), self._outputs[slot]())
+        for state, made in self._plain.values():
+            np.copyto(state, made)
+        for ring in self._rings.values():
+            ring.push()
 
     def read(self) -> dict[str, FloatArray]:
-        """A copy of the current state by slot, rings oldest row first."""
-        return {
-            slot: self._rings[slot].in_order(state()) if slot in self._rings else np.array(state())
-            for slot, state in self._inputs.items()
-        }
+        """The current state by slot, rings oldest row first; other slots are the arrays themselves."""
+        state = {slot: array for slot, (array, _) in self._plain.items()}
+        state |= {slot: ring.read() for slot, ring in self._rings.items()}
+        return {slot: state[slot] for slot in self._order}
 
     def write(self, state: Mapping[str, FloatArray]) -> None:
         """Copy a state in."""
-        for slot, array in self._inputs.items():
-            np.copyto(array(), state[slot])
-        for ring in self._rings.values():
-            ring.restart()
+        for slot, (array, _) in self._plain.items():
+            np.copyto(array, state[slot])
+        for slot, ring in self._rings.items():
+            ring.write(state[slot])

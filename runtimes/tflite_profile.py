@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
-from ddtasnet_edge.runtimes.graph_io import CopiedState, Shapes, View
+from ddtasnet_edge.runtimes.graph_io import CopiedState, Shapes
 from ddtasnet_edge.runtimes.litert_c import DELEGATED_OPERATORS, OPERATOR, CompiledModel
 from ddtasnet_edge.runtimes.profile import Node, NodeTimes, ProfiledSession
 from ddtasnet_edge.runtimes.tflite_session import RUNTIME, native_messages_hidden
@@ -41,7 +40,7 @@ class ProfiledTFLiteSession(ProfiledSession):
             self._plan = _Plan.of(bundle)
         inputs = _views(self._model.inputs, self.spec.input_shapes())
         outputs = _views(self._model.outputs, self.spec.output_shapes())
-        self._mix, self._stems = inputs[MIX], outputs[STEMS]
+        self._mix, self._stems = inputs[MIX][0], outputs[STEMS][0]
         self._state = CopiedState(self.spec, inputs, outputs)
         self._result = np.empty(self.spec.stems_shape[1:], dtype=np.float32)
         self._records: list[NDArray[np.void]] | None = None
@@ -63,7 +62,7 @@ class ProfiledTFLiteSession(ProfiledSession):
         )
 
     def _run(self, hop: FloatArray) -> FloatArray:
-        self._mix()[0] = hop
+        np.copyto(self._mix, hop)
         if self._records is None:
             self._model.run()
         else:
@@ -71,7 +70,7 @@ class ProfiledTFLiteSession(ProfiledSession):
             self._model.run()
             self._records.append(self._model.events())
         # Copied: the memory is the library's and gone when the session is closed.
-        np.copyto(self._result, self._stems()[0])
+        np.copyto(self._result, self._stems)
         self._state.advance()
         return self._result
 
@@ -87,9 +86,8 @@ class ProfiledTFLiteSession(ProfiledSession):
             self._model.close()
 
 
-def _views(flat: Mapping[str, FloatArray], shapes: Shapes) -> dict[str, View]:
-    arrays = {name: flat[name].reshape(shape) for name, shape in shapes.items()}
-    return {name: partial(arrays.__getitem__, name) for name in arrays}
+def _views(flat: Mapping[str, FloatArray], shapes: Shapes) -> dict[str, FloatArray]:
+    return {name: flat[name].reshape(shape) for name, shape in shapes.items()}
 
 
 @dataclass(frozen=True)

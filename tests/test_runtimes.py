@@ -290,3 +290,31 @@ def test_opening_and_running_print_nothing(
     with open_session(bundle) as session:
         session.step(hops[0])
     assert capfd.readouterr() == ("", "")
+
+
+def test_stems_go_into_an_array_of_the_callers(bundle: Bundle, session: Session, hops: list[FloatArray]) -> None:
+    expected = steps(session, hops[:8])
+    session.reset()
+    out = np.full((8, *session.spec.stems_shape[1:]), np.nan, dtype=np.float32)
+    for hop, place in zip(hops[:8], out, strict=True):
+        session.step_into(hop, place)
+    assert_equal(list(out), expected)
+
+
+@pytest.mark.parametrize("wrong", ["shape", "dtype", "read-only", "list"])
+def test_stems_do_not_go_into_anything_else(tiny: Workshop, hops: list[FloatArray], wrong: str) -> None:
+    with open_session(tiny.bundle("onnx", "float32")) as session:
+        shape = session.spec.stems_shape[1:]
+        out: Any = np.zeros(shape, dtype=np.float32)
+        if wrong == "shape":
+            out = out[:1]
+        elif wrong == "dtype":
+            out = out.astype(np.float64)
+        elif wrong == "read-only":
+            out.flags.writeable = False
+        else:
+            out = out.tolist()
+        before = session.get_state()
+        with pytest.raises(StreamError, match=r"out is .*, expected a float32 array \[4, 2, 512\]"):
+            session.step_into(hops[0], out)
+        assert all(np.array_equal(value, session.get_state()[slot]) for slot, value in before.items())
