@@ -15,9 +15,8 @@ from ddtasnet_edge.spec import FloatArray
 from tests.bundles import Workshop
 
 HOPS = 200
-# Python's own small change, such as the frame of a call; the smallest array here, a row of attention, has 128 bytes of
-# data and as many of head.
-SMALL_CHANGE = 1024
+# Python's own small change, such as the frames of calls and single numbers: half of what a hop of samples takes.
+SMALL_CHANGE = 2048
 RECIPES = ("float32", "static_wi8_ai8")
 TARGETS = ("onnx", "openvino", "tflite")
 
