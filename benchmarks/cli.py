@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ddtasnet_edge import api, console
+from ddtasnet_edge.benchmarks.hogs import share_cores
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
 from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
 from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
+from ddtasnet_edge.benchmarks.realtime import check_support
 from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND, BenchReport
 from ddtasnet_edge.benchmarks.suite import Options, run_suite
 from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
@@ -26,6 +28,7 @@ EXAMPLES = """\
   ddtasnet-bench                                     # builds and measures the default bundle
   ddtasnet-bench build/*.edge                        # one table; add a torch bundle for the column "x torch"
   ddtasnet-bench build/small-tflite-static_wi8_ai8.edge --paced --json paced.json
+  ddtasnet-bench build/small-*-static_wi8_ai8.edge --paced --minutes 10 --hog --realtime   # the tails, under load
   ddtasnet-bench build/base-*.edge --hops 10000 --threads 2
   ddtasnet-bench --profile build/small-*.edge        # where the time goes, by the runtimes' own profilers
 """
@@ -46,14 +49,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"%(default)s (default), or on that very device: {', '.join(PI_MODELS)}",
     )
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--hops",
         type=_positive_int,
         metavar="N",
         help=f"hops per bundle (default {defaults.hops}, with --profile {PROFILE_HOPS})",
     )
+    length.add_argument("--minutes", type=_minutes, metavar="M", help="minutes of audio per bundle, in place of --hops")
     parser.add_argument("--profile", action="store_true", help="show what each operator and layer takes")
     parser.add_argument("--paced", action="store_true", help="start hops on the hop clock instead of back-to-back")
+    parser.add_argument("--hog", action="store_true", help="keep all other cores busy meanwhile")
+    parser.add_argument(
+        "--realtime", action="store_true", help="with --paced: SCHED_FIFO and locked memory, where permitted"
+    )
     parser.add_argument(
         "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
     )
@@ -62,16 +71,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _bench(arguments: argparse.Namespace) -> int:
     check_device(arguments.device)
-    if arguments.profile and (arguments.paced or arguments.threads != 1):
-        raise ConfigError("--profile runs back-to-back on one thread; leave out --paced and --threads")
-    _check_threads(arguments.threads)
+    _check_options(arguments)
     # All bundles are read before the first is measured: a wrong path must not cost the figures of the others.
     bundles = [read_bundle(path) for path in arguments.bundles] or [_default_bundle(arguments.quiet)]
     if arguments.profile:
         profiles = profile_bundles(bundles, arguments.hops or PROFILE_HOPS, arguments.device, quiet=arguments.quiet)
         return _deliver(arguments, profiles.to_dict(), partial(print_profiles, profiles))
-    options = Options(arguments.hops or Options().hops, arguments.threads, arguments.paced, arguments.device)
-    report = run_suite(bundles, options, quiet=arguments.quiet)
+    report = run_suite(bundles, _options(arguments), quiet=arguments.quiet)
     return _deliver(arguments, report.to_dict(), partial(_print_times, report))
 
 
@@ -98,10 +104,35 @@ def _default_bundle(quiet: bool) -> Bundle:
     return read_bundle(path)
 
 
-def _check_threads(threads: int) -> None:
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(
+        hops=arguments.hops or Options().hops,
+        minutes=arguments.minutes,
+        threads=arguments.threads,
+        paced=arguments.paced,
+        device=arguments.device,
+        hog=arguments.hog,
+        realtime=arguments.realtime,
+    )
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    if arguments.profile:
+        useless = ("paced", "minutes", "hog", "realtime")
+        if arguments.threads != 1 or any(getattr(arguments, name) for name in useless):
+            options = ", ".join(f"--{name}" for name in useless)
+            raise ConfigError(f"--profile runs --hops back-to-back on one thread; leave out {options} and --threads")
     cores = os.cpu_count() or 1
-    if threads > cores:
-        raise ConfigError(f"--threads is {threads}, this machine has {cores} logical cores; give at most that many")
+    if arguments.threads > cores:
+        raise ConfigError(
+            f"--threads is {arguments.threads}, this machine has {cores} logical cores; give at most that many"
+        )
+    if arguments.hog:
+        share_cores(arguments.threads)
+    if arguments.realtime:
+        if not arguments.paced:
+            raise ConfigError("--realtime is for hops that wait for the hop clock; add --paced")
+        check_support()
 
 
 def _positive_int(text: str) -> int:
@@ -112,3 +143,13 @@ def _positive_int(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
     return number
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0.0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of minutes above 0")
+    return minutes

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from ddtasnet_edge.benchmarks.hogs import Cores
 from ddtasnet_edge.benchmarks.machine import Machine
 from ddtasnet_edge.benchmarks.timing import HopTimes, pool
 from ddtasnet_edge.benchmarks.worker import Round
@@ -121,17 +122,20 @@ class BenchReport:
     """One run of the benchmark on one machine. All bundles ran in the same interleaved rounds.
 
     mode: BACK_TO_BACK (a hop starts when the one before is done) or PACED (a hop starts on the hop clock).
-    warmup: hops dropped at the start of each round. input: the sound that was fed.
+    hops: per bundle, or None where minutes of audio were asked for. warmup: hops dropped at the start of each round.
+    input: the sound that was fed. cores: who ran where, None without hogs.
     """
 
     device: str
     machine: Machine
     mode: str
-    hops: int
+    hops: int | None
+    minutes: float | None
     rounds: int
     warmup: int
     threads: int
     input: str
+    cores: Cores | None
     results: tuple[BundleResult, ...]
 
     def speedup(self, result: BundleResult) -> float | None:
@@ -145,14 +149,18 @@ class BenchReport:
         """Plain JSON values: everything measured, and a `summary` for each bundle with what follows from it."""
         values = asdict(self)
         for entry, result in zip(values["results"], self.results, strict=True):
-            entry["summary"] = {**result.summary(), "x_torch": self.speedup(result)}
+            entry["summary"] = {**result.summary(), "x_torch": self.speedup(result), **self._buffer(result)}
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchReport:
         """The inverse of `to_dict`; the summaries are computed again."""
-        results = tuple(_result_from_dict(entry) for entry in values["results"])
-        return cls(**{**values, "machine": Machine(**values["machine"]), "results": results})
+        rebuilt = {
+            "machine": Machine(**values["machine"]),
+            "cores": None if values["cores"] is None else Cores.from_dict(values["cores"]),
+            "results": tuple(_result_from_dict(entry) for entry in values["results"]),
+        }
+        return cls(**{**values, **rebuilt})
 
     def rows(self) -> list[list[str]]:
         """The table: one row per bundle under COLUMNS."""
@@ -160,14 +168,30 @@ class BenchReport:
 
     def notes(self) -> list[str]:
         """The facts beside the table, one line each."""
-        bundles = (_bundle_note(result) for result in self.results)
-        return [self.machine.note(self.device), self._mode_note(), *bundles]
+        rounds = (one for result in self.results for one in result.rounds)
+        realtime = dict.fromkeys(one.realtime.note() for one in rounds if one.realtime is not None)
+        hogs = [] if self.cores is None else [self.cores.note()]
+        bundles = (_bundle_note(result) + self._buffer_note(result) for result in self.results)
+        return [self.machine.note(self.device), self._mode_note(), *hogs, *realtime, *bundles]
+
+    def _buffer(self, result: BundleResult) -> dict[str, float | None]:
+        """What the output must wait so that no hop is late; back-to-back, hops do not wait and nothing tells."""
+        if self.mode != PACED:
+            return {"buffer_us": None, "buffer_hops": None}
+        return {"buffer_us": result.hop_times.buffer_us, "buffer_hops": result.hop_times.buffer_hops}
+
+    def _buffer_note(self, result: BundleResult) -> str:
+        times = result.hop_times
+        if self.mode != PACED:
+            return ""
+        return f"; no miss with a buffer of {_ms(times.buffer_us)} ms (whole hops: {times.buffer_hops})"
 
     def _mode_note(self) -> str:
         mode = "paced (times count from the tick of the hop clock)" if self.mode == PACED else self.mode
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        length = f"{self.hops} hops" if self.minutes is None else f"{self.minutes:g} minutes"
         return (
-            f"mode: {mode}, {threads}, {self.hops} hops per bundle in {self.rounds} interleaved rounds, each in a "
+            f"mode: {mode}, {threads}, {length} per bundle in {self.rounds} interleaved rounds, each in a "
             f"fresh process after {self.warmup} warm-up hops; input: {self.input}"
         )
 

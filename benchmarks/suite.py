@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ddtasnet_edge.benchmarks.hogs import Cores, hogs_running, share_cores
 from ddtasnet_edge.benchmarks.machine import HOST, describe_machine
 from ddtasnet_edge.benchmarks.report import BACK_TO_BACK, PACED, BenchReport, BundleResult, facts_of
 from ddtasnet_edge.benchmarks.sound import load_sound
@@ -17,7 +19,7 @@ from ddtasnet_edge.benchmarks.worker import Job, Round, to_npy
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.console import progress
 from ddtasnet_edge.errors import EdgeError
-from ddtasnet_edge.spec import FloatArray
+from ddtasnet_edge.spec import FloatArray, StreamSpec
 
 ROUNDS = 3
 # More than the left context of the default attention (64 frames), so every measured hop sees a full state.
@@ -26,12 +28,23 @@ WARMUP_HOPS = 100
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure. hops: per bundle, over all rounds. paced: by the hop clock instead of back-to-back."""
+    """How to measure.
+
+    hops: per bundle, over all rounds; minutes: of audio per bundle, in place of hops. paced: by the hop clock instead
+    of back-to-back. hog: with all other cores busy. realtime: with real-time scheduling and locked memory.
+    """
 
     hops: int = 1000
+    minutes: float | None = None
     threads: int = 1
     paced: bool = False
     device: str = HOST
+    hog: bool = False
+    realtime: bool = False
+
+    def hops_of(self, spec: StreamSpec) -> int:
+        """How many hops of this stream to measure."""
+        return self.hops if self.minutes is None else math.ceil(self.minutes * 60 / spec.hop_budget)
 
 
 def run_suite(bundles: Sequence[Bundle], options: Options, quiet: bool = False) -> BenchReport:
@@ -39,21 +52,28 @@ def run_suite(bundles: Sequence[Bundle], options: Options, quiet: bool = False) 
 
     Raises EdgeError when a bundle cannot be measured; figures of the others are then not reported.
     """
-    shares = split_hops(options.hops)
-    sounds = [load_sound(bundle.manifest.spec, WARMUP_HOPS + shares[0]) for bundle in bundles]
+    cores = share_cores(options.threads) if options.hog else None
+    shares = [split_hops(options.hops_of(bundle.manifest.spec)) for bundle in bundles]
+    sounds = [
+        load_sound(bundle.manifest.spec, WARMUP_HOPS + share[0]) for bundle, share in zip(bundles, shares, strict=True)
+    ]
     rounds: list[list[Round]] = [[] for _ in bundles]
-    turns = [(index, share) for share in shares for index in range(len(bundles))]
-    for index, share in progress(turns, len(turns), "measuring", quiet):
-        rounds[index].append(run_worker(_job(bundles[index], share, options), sounds[index].hops))
+    turns = [index for turn in range(ROUNDS) for index, share in enumerate(shares) if turn < len(share)]
+    with hogs_running(cores):
+        for index in progress(turns, len(turns), "measuring", quiet):
+            hops = shares[index][len(rounds[index])]
+            rounds[index].append(run_worker(_job(bundles[index], hops, options, cores), sounds[index].hops))
     return BenchReport(
         device=options.device,
         machine=describe_machine(),
         mode=PACED if options.paced else BACK_TO_BACK,
-        hops=options.hops,
-        rounds=len(shares),
+        hops=options.hops if options.minutes is None else None,
+        minutes=options.minutes,
+        rounds=max(map(len, shares)),
         warmup=WARMUP_HOPS,
         threads=options.threads,
         input=sounds[0].description,
+        cores=cores,
         results=tuple(
             BundleResult(**facts_of(bundle), rounds=tuple(made)) for bundle, made in zip(bundles, rounds, strict=True)
         ),
@@ -92,7 +112,7 @@ def run_process(module: str, job: Job, hops: FloatArray) -> dict[str, Any]:
     raise EdgeError(reason) from subprocess.SubprocessError(said)
 
 
-def _job(bundle: Bundle, hops: int, options: Options) -> Job:
+def _job(bundle: Bundle, hops: int, options: Options, cores: Cores | None) -> Job:
     return Job(
         bundle=str(bundle.path),
         hops=hops,
@@ -100,4 +120,6 @@ def _job(bundle: Bundle, hops: int, options: Options) -> Job:
         threads=options.threads,
         paced=options.paced,
         weight_bytes=int(bundle.manifest.graph["weight_bytes"]),
+        realtime=options.realtime,
+        cores=cores.measured if cores else None,
     )

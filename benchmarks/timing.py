@@ -38,6 +38,23 @@ class HopTimes:
         return sum(elapsed > self.budget_us for elapsed in self.times_us)
 
     @property
+    def buffer_us(self) -> float:
+        """Paced: the smallest delay from the tick of a hop to its stems with which no hop would have been late.
+
+        It comes on top of the algorithmic latency and of collecting the hop.
+        """
+        return max(self.times_us)
+
+    @property
+    def buffer_hops(self) -> int:
+        """The same for a device that takes and gives a hop on each tick: how many ticks later it plays the stems.
+
+        One is what a miss is measured against: played while the next hop is collected.
+        """
+        # Not ceil(a / b): where a is larger than b by one rounding, the quotient is 1.
+        return int(-(-self.buffer_us // self.budget_us))
+
+    @property
     def rtf(self) -> float:
         """Real-time factor: compute time / audio time; below 1 is faster than real time."""
         return self.busy_us / (len(self.times_us) * self.budget_us)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
+from ddtasnet_edge.benchmarks.realtime import RealTime, enter_realtime
 from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops
 from ddtasnet_edge.errors import EdgeError
 from ddtasnet_edge.runtimes import open_session
@@ -28,7 +30,7 @@ from ddtasnet_edge.spec import FloatArray
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure. hops: how many to time, in a row; weight_bytes: read per hop."""
+    """What to measure. hops: how many to time, in a row; weight_bytes: read per hop; cores: to run on, None for any."""
 
     bundle: str
     hops: int
@@ -36,6 +38,8 @@ class Job:
     threads: int
     paced: bool
     weight_bytes: int
+    realtime: bool = False
+    cores: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Round:
 
     load_us counts from the path to an open session: reading and checking the bundle and importing its runtime are
     part of it. first_stems_us counts from the same start to the end of the first step. bandwidth is the read
-    bandwidth in bytes per second.
+    bandwidth in bytes per second. realtime is what was in force, None when it was not asked for; locking memory
+    makes all of it resident, which peak_rss_bytes then shows.
     """
 
     runtime: str
@@ -53,12 +58,17 @@ class Round:
     first_stems_us: float
     peak_rss_bytes: int | None
     bandwidth: float
+    realtime: RealTime | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Round:
         """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
-        times = values["hop_times"]
-        return cls(**{**values, "hop_times": HopTimes(**{**times, "times_us": tuple(times["times_us"])})})
+        times, realtime = values["hop_times"], values["realtime"]
+        rebuilt = {
+            "hop_times": HopTimes(**{**times, "times_us": tuple(times["times_us"])}),
+            "realtime": None if realtime is None else RealTime.from_dict(realtime),
+        }
+        return cls(**{**values, **rebuilt})
 
 
 def to_npy(hops: FloatArray) -> bytes:
@@ -73,12 +83,15 @@ def measure_round(job: Job, hops: FloatArray, opener: Callable[[str, int], Sessi
 
     hops: float32 [n, channels, hop], repeated as often as needed. opener: (path, threads) to an open session.
     """
+    if job.cores is not None:
+        os.sched_setaffinity(0, job.cores)
     started = time.perf_counter_ns()
     with opener(job.bundle, job.threads) as session:
         opened = time.perf_counter_ns()
         session.step(hops[0])
         first = time.perf_counter_ns()
         session.reset()
+        realtime = enter_realtime() if job.realtime else None
         hop_times = measure_hops(session, hops, job.hops, warmup=job.warmup, paced=job.paced)
         runtime = session.runtime
     return Round(
@@ -88,6 +101,7 @@ def measure_round(job: Job, hops: FloatArray, opener: Callable[[str, int], Sessi
         first_stems_us=(first - started) / 1000,
         peak_rss_bytes=peak_rss(),
         bandwidth=read_bandwidth(job.weight_bytes),
+        realtime=realtime,
     )
 
 

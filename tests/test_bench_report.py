@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+from ddtasnet_edge.benchmarks.hogs import Cores
 from ddtasnet_edge.benchmarks.machine import describe_machine
+from ddtasnet_edge.benchmarks.realtime import RealTime
 from ddtasnet_edge.benchmarks.report import COLUMNS, BenchReport, BundleResult
 from ddtasnet_edge.benchmarks.timing import HopTimes
 from ddtasnet_edge.benchmarks.worker import Round
@@ -22,12 +24,20 @@ def a_result(target: str, times: list[float], model: str = "small") -> BundleRes
 
 
 def a_report(*results: BundleResult) -> BenchReport:
-    return BenchReport("host", describe_machine(), "back-to-back", 3, 1, 100, 1, "silence", results)
+    return BenchReport("host", describe_machine(), "back-to-back", 3, None, 1, 100, 1, "silence", None, results)
 
 
 def test_a_round_survives_json() -> None:
     made = a_round([1.0, 2.5], peak_rss_bytes=None)
     assert Round.from_dict(json.loads(json.dumps(asdict(made)))) == made
+
+
+def test_what_was_in_force_survives_json() -> None:
+    refused = RealTime(None, memory_locked=True, refused=("SCHED_FIFO was refused",))
+    result = replace(a_result("onnx", [1.0]), rounds=(a_round([1.0], realtime=refused),))
+    for cores in (Cores(1, (1,), (0,)), Cores(3, None, None)):
+        report = replace(a_report(result), hops=None, minutes=0.5, mode="paced", cores=cores)
+        assert BenchReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
 def test_a_report_survives_json() -> None:
@@ -77,3 +87,29 @@ def test_the_notes_carry_the_facts_of_the_run() -> None:
     facts = [machine.cpu, machine.governor, machine.system, machine.python, "paced", "2 threads", "100 warm-up hops"]
     facts += ["input: silence", "fake 1.0", "0123456789ab", "verified", "device host"]
     assert [fact for fact in facts if fact not in notes] == []
+
+
+def test_the_buffer_is_told_where_hops_wait_for_the_clock_and_nowhere_else() -> None:
+    report = a_report(a_result("onnx", [300.0, 2500.0]))
+    paced = replace(report, mode="paced")
+    (entry,) = paced.to_dict()["results"]
+    assert (entry["summary"]["buffer_us"], entry["summary"]["buffer_hops"]) == (2500.0, 3)
+    assert "no miss with a buffer of 2.500 ms (whole hops: 3)" in paced.notes()[-1]
+    (entry,) = report.to_dict()["results"]
+    assert (entry["summary"]["buffer_us"], entry["summary"]["buffer_hops"]) == (None, None)
+    assert "buffer" not in report.notes()[-1]
+
+
+def test_the_load_and_what_was_refused_are_a_line_each() -> None:
+    refused = RealTime(None, memory_locked=False, refused=("SCHED_FIFO was refused (no): ask", "mlockall was refused"))
+    rounds = (a_round([1.0], realtime=refused),) * 3
+    report = a_report(
+        replace(a_result("onnx", [1.0]), rounds=rounds), replace(a_result("tflite", [1.0]), rounds=rounds)
+    )
+    notes = replace(report, minutes=10.0, hops=None, cores=Cores(2, (2,), (0, 1))).notes()
+    assert "10 minutes per bundle" in notes[1]
+    assert notes[2] == "hogs: 2 busy processes, one on each core of 0, 1; measured on 2"
+    assert notes[3] == (
+        "real-time: ordinary scheduling, memory not locked; SCHED_FIFO was refused (no): ask; mlockall was refused"
+    )
+    assert len(notes) == 6

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddtasnet_edge.benchmarks import sound, suite
+from ddtasnet_edge.benchmarks import sound, suite, timing, worker
 from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
+from ddtasnet_edge.benchmarks.realtime import RealTime
 from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, pool
 from ddtasnet_edge.benchmarks.worker import Job, measure_round, peak_rss, to_npy
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
@@ -119,6 +122,14 @@ def test_pooling_keeps_every_hop_of_every_round(rounds: list[list[float]]) -> No
     assert pooled.percentile_us(1000) == max(max(times) for times in rounds)
 
 
+@given(finite_times, st.floats(0.001, 1e6))
+def test_a_buffer_of_one_hop_is_enough_when_nothing_was_missed_and_only_then(times: list[float], budget: float) -> None:
+    found = HopTimes(budget, tuple(times), 0.0)
+    assert (found.buffer_hops <= 1) == (found.misses == 0)
+    assert found.buffer_hops * budget >= found.buffer_us * (1 - 1e-15)  # the product is rounded
+    assert (found.buffer_hops - 1) * budget <= found.buffer_us
+
+
 def test_rtf_is_compute_time_over_audio_time() -> None:
     assert HopTimes(1000.0, (250.0, 750.0), 1000.0).rtf == 0.5
 
@@ -161,6 +172,28 @@ def test_a_late_paced_hop_makes_the_hops_behind_it_late_until_the_stream_has_cau
     # Stems on the very tick are a few nanoseconds of clock reads late, so the fifth hop is a miss as well.
     assert times.misses == 4
     assert times.busy_us == pytest.approx(5500, rel=1e-4)
+
+
+@given(st.lists(st.integers(1, 4 * MS), min_size=1, max_size=60))
+def test_paced_hops_queue_and_the_buffer_is_the_smallest_that_hides_it(durations: list[int]) -> None:
+    """Against a queue of its own: a hop starts on its tick, or when the hop before it is done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "SPIN_NS", 1000)  # each nanosecond of it is a read of the fake clock
+        times = timed(FakeSession(durations=durations), len(durations), paced=True)
+    done, expected = 0, []
+    for tick, duration in zip(itertools.count(0, MS), durations):
+        done = max(done, tick) + duration
+        expected.append((done - tick) / 1000)
+    reads_of_the_clock = 0.01 * len(durations)
+    assert list(times.times_us) == pytest.approx(expected, abs=reads_of_the_clock)
+
+    def late(buffer_us: float) -> int:
+        return sum(elapsed > buffer_us for elapsed in times.times_us)
+
+    assert late(times.buffer_us) == 0
+    assert late(np.nextafter(times.buffer_us, 0)) > 0
+    assert late(times.buffer_hops * times.budget_us) == 0
+    assert late((times.buffer_hops - 1) * times.budget_us) > 0
 
 
 def test_a_stream_slower_than_real_time_misses_every_paced_hop() -> None:
@@ -219,6 +252,36 @@ def test_a_round_opens_times_and_closes_one_bundle() -> None:
     assert made.runtime == "fake 1.0"
     assert 0 < made.load_us < made.first_stems_us
     assert made.bandwidth > 0
+
+
+def test_real_time_is_asked_for_when_the_session_has_made_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession()
+    in_force = RealTime(1, memory_locked=True)
+
+    def enter() -> RealTime:
+        assert len(session.heard) == 1
+        return in_force
+
+    monkeypatch.setattr(worker, "enter_realtime", enter)
+    job = Job("some.edge", 7, 3, 1, True, 4096)
+    assert measure_round(replace(job, realtime=True), ramp(5), lambda *_: session).realtime is in_force
+    assert measure_round(job, ramp(5), lambda *_: FakeSession()).realtime is None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no processes")
+def test_a_round_runs_on_the_cores_it_was_given() -> None:
+    before = os.sched_getaffinity(0)
+    seen: list[set[int]] = []
+
+    def opener(_path: str, _threads: int) -> FakeSession:
+        seen.append(os.sched_getaffinity(0))
+        return FakeSession()
+
+    try:
+        measure_round(Job("some.edge", 1, 0, 1, False, 4096, cores=[max(before)]), ramp(1), opener)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert seen == [{max(before)}]
 
 
 def test_peak_memory_is_this_process_and_not_its_parent(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,6 +129,49 @@ def test_paced_is_called_paced(bundles: list[str], capsys: pytest.CaptureFixture
     assert "back-to-back" not in out
 
 
+def test_minutes_are_minutes_of_audio(bundles: list[str], worker: FakeWorker, tmp_path: Path) -> None:
+    destination = tmp_path / "report.json"
+    assert cli.main([bundles[0], "--minutes", "0.01", "--json", str(destination), "--quiet"]) == 0
+    assert sum(job.hops for job in worker.jobs) == 52  # 0.6 s of 11.61 ms, rounded up
+    values = json.loads(destination.read_text())
+    assert (values["minutes"], values["hops"]) == (0.01, None)
+    assert values["results"][0]["summary"]["hops"] == 52
+
+
+def test_hops_and_minutes_exclude_each_other(bundles: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*bundles, "--hops", "5", "--minutes", "1"])
+    assert "--minutes: not allowed with argument --hops" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "long", ""])
+def test_minutes_are_more_than_none_and_end(bundles: list[str], capsys: pytest.CaptureFixture[str], value: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*bundles, f"--minutes={value}"])
+    assert f"'{value}' is not a number of minutes above 0" in capsys.readouterr().err
+
+
+def test_real_time_is_passed_on_and_needs_the_hop_clock(
+    bundles: list[str], worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    assert "--realtime is for hops that wait for the hop clock; add --paced" in refused(
+        [*bundles, "--realtime"], capsys
+    )
+    assert worker.jobs == []
+    assert cli.main([*bundles, "--paced", "--realtime", "--quiet"]) == 0
+    assert {job.realtime for job in worker.jobs} == {True}
+
+
+def test_real_time_on_another_system_is_refused(
+    bundles: list[str], worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    line = refused([*bundles, "--paced", "--realtime"], capsys)
+    assert "--realtime needs sched_setscheduler and mlockall as Linux has them, this is Darwin" in line
+    assert worker.jobs == []
+
+
 @pytest.mark.usefixtures("worker")
 def test_quiet_prints_nothing(bundles: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*bundles, "--quiet"]) == 0
@@ -152,6 +196,7 @@ def test_json_holds_every_hop_every_figure_and_every_fact(bundles: list[str], tm
     assert {
         *("p50_us", "p95_us", "p99_us", "p99.9_us", "max_us", "misses", "rtf", "floor_us", "p50_over_floor", "load_us"),
         *("first_stems_us", "peak_rss_bytes", "bandwidth", "x_torch", "runtime", "hops", "hop_budget_us"),
+        *("buffer_us", "buffer_hops"),
     } == set(result["summary"])
 
 

@@ -98,12 +98,12 @@ def test_a_torch_bundle_has_no_profiler(
     assert profiler.jobs == []
 
 
-@pytest.mark.parametrize("option", [["--paced"], ["--threads", "2"]])
+@pytest.mark.parametrize("option", [["--paced"], ["--threads", "2"], ["--minutes", "1"], ["--hog"], ["--realtime"]])
 def test_options_that_a_profile_has_no_use_for(
     bundles: list[str], profiler: FakeProfiler, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     line = refused([*bundles, "--profile", *option], capsys)
-    assert "--profile runs back-to-back on one thread; leave out --paced and --threads" in line
+    assert "--profile runs --hops back-to-back on one thread; leave out --paced" in line
     assert profiler.jobs == []
 
 

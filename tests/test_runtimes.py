@@ -238,6 +238,19 @@ def test_silence_in_gives_silence_out(bundle: Bundle, session: Session, hops: li
     assert np.abs(steps(session, hops)).max() > 0.01, "no music after silence"
 
 
+def test_no_memory_dies_away_into_denormal_numbers(session: Session, hops: list[FloatArray]) -> None:
+    """In silence a decaying value would come to numbers that many processors multiply a hundred times slower.
+
+    Every memory starts just above them, so that four seconds do what takes two minutes after music: any that fades by
+    0.7 % or more per hop, as the running mean does with its weight of 1 %, would have become one.
+    """
+    smallest_normal = np.finfo(np.float32).tiny
+    session.set_state({slot: np.full_like(value, 8 * smallest_normal) for slot, value in session.get_state().items()})
+    steps(session, [np.zeros_like(hops[0])] * 350)
+    for slot, value in session.get_state().items():
+        assert ((value == 0.0) | (np.abs(value) >= smallest_normal)).all(), slot
+
+
 def test_two_open_sessions_do_not_disturb_each_other(bundle: Bundle, session: Session, hops: list[FloatArray]) -> None:
     other_hops = hops[::-1]
     alone, other_alone = steps(session, hops[:20]), None
