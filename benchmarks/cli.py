@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from ddtasnet_edge import api, console
+from ddtasnet_edge.benchmarks import compare, scaling_suite
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
 from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
 from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
 from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND, BenchReport
+from ddtasnet_edge.benchmarks.scaling_report import print_scaling
 from ddtasnet_edge.benchmarks.suite import Options, run_suite
 from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
 from ddtasnet_edge.errors import ConfigError
 
 DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_RECIPE = "small", "tflite", "static_wi8_ai8"
 DEFAULT_FOLDER = Path("build")
+SCALING_FOLDER = DEFAULT_FOLDER / "scaling"
 
 EXAMPLES = """\
   ddtasnet-bench                                     # builds and measures the default bundle
@@ -28,11 +31,13 @@ EXAMPLES = """\
   ddtasnet-bench build/small-tflite-static_wi8_ai8.edge --paced --json paced.json
   ddtasnet-bench build/base-*.edge --hops 10000 --threads 2
   ddtasnet-bench --profile build/small-*.edge        # where the time goes, by the runtimes' own profilers
+  ddtasnet-bench --scaling --json scaling.json       # which presets are in time, at which precision and threads
+  ddtasnet-bench --compare old.json new.json         # two files of pytest benchmarks/bench_step.py
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 measured, 1 the default bundle failed its parity, 2 usage or input."""
+    """Entry point. Exit codes: 0 measured, 1 a bundle failed its parity or got slower, 2 usage or input."""
     return console.run_command(_bench, _parser().parse_args(argv))
 
 
@@ -50,9 +55,24 @@ def _parser() -> argparse.ArgumentParser:
         "--hops",
         type=_positive_int,
         metavar="N",
-        help=f"hops per bundle (default {defaults.hops}, with --profile {PROFILE_HOPS})",
+        help=f"hops per bundle (default {defaults.hops}, with --profile {PROFILE_HOPS}, "
+        f"with --scaling {scaling_suite.HOPS})",
     )
-    parser.add_argument("--profile", action="store_true", help="show what each operator and layer takes")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--profile", action="store_true", help="show what each operator and layer takes")
+    instead.add_argument("--scaling", action="store_true", help="compare presets at all precisions, threads and hops")
+    parser.add_argument(
+        "--models",
+        metavar="LIST",
+        help=f"with --scaling: presets, separated by commas (default {','.join(scaling_suite.MODELS)})",
+    )
+    instead.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("OLD", "NEW"),
+        help="fail if a bundle got slower from one file of benchmarks/bench_step.py to another",
+    )
     parser.add_argument("--paced", action="store_true", help="start hops on the hop clock instead of back-to-back")
     parser.add_argument(
         "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
@@ -61,7 +81,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.compare:
+        return _compare(arguments)
     check_device(arguments.device)
+    if arguments.scaling:
+        return _scale(arguments)
+    if arguments.models is not None:
+        raise ConfigError("--models says what --scaling compares; add --scaling, or give bundles of these models")
     if arguments.profile and (arguments.paced or arguments.threads != 1):
         raise ConfigError("--profile runs back-to-back on one thread; leave out --paced and --threads")
     _check_threads(arguments.threads)
@@ -73,6 +99,31 @@ def _bench(arguments: argparse.Namespace) -> int:
     options = Options(arguments.hops or Options().hops, arguments.threads, arguments.paced, arguments.device)
     report = run_suite(bundles, options, quiet=arguments.quiet)
     return _deliver(arguments, report.to_dict(), partial(_print_times, report))
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    if arguments.bundles or arguments.paced or arguments.threads != 1:
+        raise ConfigError(
+            "--scaling builds its own bundles and runs them back-to-back on one and two threads; "
+            "leave out bundles, --paced and --threads"
+        )
+    presets = (arguments.models or ",".join(scaling_suite.MODELS)).split(",")
+    options = Options(arguments.hops or scaling_suite.HOPS, device=arguments.device)
+    report = scaling_suite.run_scaling(presets, options, SCALING_FOLDER, quiet=arguments.quiet)
+    return _deliver(arguments, report.to_dict(), partial(print_scaling, report))
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    found = compare.compare_files(*arguments.compare)
+    _deliver(arguments, found.to_dict(), partial(_print_comparison, found))
+    for failure in found.failures:
+        console.say(f"failed: {failure}")
+    return console.EXIT_GATE_FAILED if found.failures else console.EXIT_OK
+
+
+def _print_comparison(found: compare.BenchComparison) -> None:
+    console.print_table("p50 over its reference", compare.COLUMNS, found.rows())
+    print(compare.LEGEND, *found.notes(), sep="\n")
 
 
 def _print_times(report: BenchReport) -> None:
