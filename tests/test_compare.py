@@ -37,7 +37,7 @@ def old(tmp_path: Path) -> str:
 
 
 def compared(old: str, tmp_path: Path, changes: dict[str, float], cpu: str = "Fast 1", slower: float = 1.0) -> int:
-    """Exit code of comparing with a run in which some bundles take another time, on a machine `slower` times as slow."""
+    """Exit code of comparing with a run in which `changes` hold, on a machine that is `slower` times as slow."""
     entries = [entry(bundle, ms * slower, slower) for bundle, ms in (OLD | changes).items()]
     return cli.main(["--compare", old, bench_file(tmp_path / "new.json", entries, cpu)])
 
