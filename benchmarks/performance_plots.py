@@ -23,7 +23,7 @@ def plot_hops(report: BenchReport, path: Path) -> None:
     targets = list(dict.fromkeys(result.target for result in report.results))
     colours = _colours(result.recipe for result in report.results)
     figure = _figure(3.4 * len(targets), 2.8 * len(models))
-    panels = figure.subplots(len(models), len(targets), squeeze=False, sharex="row")
+    panels = figure.subplots(len(models), len(targets), squeeze=False, sharex=True)
     for model, row in zip(models, panels, strict=True):
         of_model = [result for result in report.results if result.model == model]
         edges = _edges(of_model)
@@ -33,16 +33,14 @@ def plot_hops(report: BenchReport, path: Path) -> None:
                 axes.hist(times, edges, histtype="step", color=colours[result.recipe], label=result.recipe)
             axes.axvline(of_model[0].hop_times.budget_us / 1000, color="black", linestyle=":", label="hop budget")
             axes.set(xscale="log", title=f"{model}, {target}", xlabel="ms per hop", ylabel="hops")
-            axes.legend(fontsize="xx-small")
-    save_figure(figure, path)
+    _save_with_legend(figure, path)
 
 
 def plot_floor(report: BenchReport, path: Path) -> None:
     """p50 against the bytes of weights that a hop reads, above the line of what reading them takes."""
     figure = _figure(7.0, 5.0)
     axes = figure.add_subplot()
-    floor = sorted({(result.weight_bytes / 1e6, result.floor_us / 1000) for result in report.results})
-    axes.plot(*zip(*floor, strict=True), color="black", label="floor: one thread reads the weights once")
+    axes.plot(*_floor_line(report.results), color="black", label="floor: one thread reads the weights once")
     colours = _colours(result.recipe for result in report.results)
     for (recipe, target), results in _by_recipe_and_target(report.results).items():
         axes.scatter(
@@ -54,8 +52,7 @@ def plot_floor(report: BenchReport, path: Path) -> None:
         )
     axes.set(xscale="log", yscale="log", xlabel="weights read per hop, MB", ylabel="p50 per hop, ms")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="xx-small")
-    save_figure(figure, path)
+    _save_with_legend(figure, path)
 
 
 def plot_scaling(report: ScalingReport, path: Path) -> None:
@@ -79,7 +76,27 @@ def plot_scaling(report: ScalingReport, path: Path) -> None:
         axes.set_xticks(range(len(presets)), presets)
         axes.set(yscale="log", ylabel="p99 / hop budget", title=f"{count} thread{'s' if count > 1 else ''}")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="xx-small")
+    _save_with_legend(figure, path)
+
+
+def _floor_line(results: Iterable[BundleResult]) -> tuple[list[float], list[float]]:
+    """MB and ms in the order of MB; of bundles that read about as much, the lowest, as nothing undercuts a floor."""
+    floor: dict[str, tuple[float, float]] = {}
+    for result in results:
+        point = (result.weight_bytes / 1e6, result.floor_us / 1000)
+        key = f"{point[0]:.1e}"
+        floor[key] = min(floor.get(key, point), point, key=lambda each: each[1])
+    line = sorted(floor.values())
+    return [size for size, _ in line], [time for _, time in line]
+
+
+def _save_with_legend(figure: Any, path: Path) -> None:
+    """Write a figure with one legend for all panels, below them."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= zip(labels, handles, strict=True)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, fontsize="x-small")
     save_figure(figure, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ddtasnet_edge.benchmarks.machine import HOST, Machine
 from ddtasnet_edge.benchmarks.performance_plots import plot_floor, plot_hops, plot_scaling
 from ddtasnet_edge.benchmarks.report import PACED, BenchReport
 from ddtasnet_edge.benchmarks.scaling import ScalingReport
+from ddtasnet_edge.benchmarks.scaling_report import Table
 
 #: Makes a section of the values of a JSON file; the pictures that it shows go into the folder.
 Section = Callable[[Mapping[str, Any], Path], str]
@@ -23,6 +25,8 @@ sounds wrong is not timed."""
 COMPARISON_COLUMNS = ("what", "ours", "best of others", "gain", "dSDR of ours", "dSDR of the other")
 PASS_COLUMNS = ("pass", "model", "target", "recipe", "off, ms", "on, ms", "off / on")
 NONE = "-"
+# What a column of numbers may hold.
+NUMBER = re.compile(r"-$|[-+\d.]+( late|x|%)?$")
 
 
 def bench_section(values: Mapping[str, Any], folder: Path) -> str:
@@ -73,15 +77,16 @@ def scaling_section(values: Mapping[str, Any], folder: Path) -> str:
     found = ScalingReport.from_dict(values)
     plot_scaling(found, folder / "performance-scaling.png")
     presets = ",".join(dict.fromkeys(model.preset for model in found.models))
-    tables = (scaling_report.limits, scaling_report.paper_limits, scaling_report.measured, scaling_report.on_paper)
-    made = [make(found) for make in tables]
     return _blocks(
         "## Scaling",
         _command("--scaling", "--models", presets, "--hops", found.runs[0].hops),
         "![p99 over presets](performance-scaling.png)",
-        *(f"### {table.title}\n\n{_table(table.columns, table.rows)}" for table in made),
-        scaling_report.LEGEND,
+        _titled(scaling_report.limits(found)),
+        _titled(scaling_report.paper_limits(found)),
         scaling_report.PAPER_LEGEND,
+        _titled(scaling_report.measured(found)),
+        scaling_report.LEGEND,
+        _titled(scaling_report.on_paper(found)),
         _list(scaling_report.notes(found)),
     )
 
@@ -157,8 +162,15 @@ def _command(*arguments: object) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
+    cells = list(rows)
+    # Numbers are right-aligned.
+    rules = ["--:" if all(NUMBER.match(row[index]) for row in cells) else "---" for index in range(len(columns))]
+    lines = [columns, rules, *cells]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _titled(table: Table) -> str:
+    return f"### {table.title}\n\n{_table(table.columns, table.rows)}"
 
 
 def _list(lines: Iterable[str]) -> str:

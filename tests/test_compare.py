@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ddtasnet_edge.benchmarks import bench_step, cli
 from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.quantize import RECIPES
 from tests.test_cli_bench import refused
+from tests.test_packaging import PROJECT, ROOT
 
 # Median per hop in milliseconds, beside a reference of 1 ms.
 OLD = {"small-onnx-float32.edge": 2.0, "small-tflite-float32.edge": 1.0}
@@ -150,3 +153,25 @@ def test_the_suite_times_every_target_and_recipe_in_turns() -> None:
     }
     assert len(bench_step.CASES) == bench_step.TURNS * len(in_a_turn)
     assert [case.values[1] for case in bench_step.CASES] == bench_step.WANTED * bench_step.TURNS
+
+
+def test_a_file_that_the_suite_made_is_what_the_command_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "made.json"
+    one = ["-k", "1-tiny-onnx-float32", "--benchmark-json", str(made), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", bench_step.__file__, *one]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert cli.main(["--compare", str(made), str(made)]) == 0
+    assert "tiny-onnx-float32.edge" in capsys.readouterr().out
+    (benchmark,) = json.loads(made.read_text())["benchmarks"]
+    assert benchmark["stats"]["rounds"] == bench_step.HOPS
+    # tiny has half a million weights, read as float32 in a time that no machine reaches or misses by far.
+    assert 1.0 < benchmark["extra_info"]["reference_us"] < 1e5
+
+
+def test_the_normal_run_does_not_collect_the_suite() -> None:
+    settings = PROJECT["tool"]["pytest"]["ini_options"]
+    assert settings["testpaths"] == ["tests"]
+    assert "python_files" not in settings
