@@ -122,7 +122,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _print_comparison(found: compare.BenchComparison) -> None:
-    console.print_table("p50 over its reference", compare.COLUMNS, found.rows())
+    console.print_table("Fastest hop over its reference", compare.COLUMNS, found.rows())
     print(compare.LEGEND, *found.notes(), sep="\n")
 
 

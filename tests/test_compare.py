@@ -16,7 +16,7 @@ from ddtasnet_edge.quantize import RECIPES
 from tests.test_cli_bench import refused
 from tests.test_packaging import PROJECT, ROOT
 
-# Median per hop in milliseconds, beside a reference of 1 ms.
+# The fastest hop in milliseconds, beside a reference of 1 ms.
 OLD = {"small-onnx-float32.edge": 2.0, "small-tflite-float32.edge": 1.0}
 
 
@@ -25,7 +25,7 @@ def entry(bundle: str, ms: float, reference_ms: float = 1.0) -> dict[str, Any]:
     return {
         "name": "test_step",
         "extra_info": {"bundle": bundle, "reference_us": reference_ms * 1000, "runtime": "fake 1.0"},
-        "stats": {"median": ms / 1000, "min": 0.0},
+        "stats": {"min": ms / 1000, "median": 1.0},
     }
 
 
@@ -84,7 +84,7 @@ def test_one_noisy_turn_of_three_is_no_regression(old: str, tmp_path: Path) -> N
     assert cli.main(["--compare", old, bench_file(tmp_path / "new.json", turns)]) == 0
 
 
-def test_turns_are_each_held_against_their_own_reference(old: str, tmp_path: Path) -> None:
+def test_a_machine_that_changes_its_speed_between_turns_passes(old: str, tmp_path: Path) -> None:
     turns = [entry(bundle, ms * speed, speed) for speed in (0.5, 4.0, 9.0) for bundle, ms in OLD.items()]
     assert cli.main(["--compare", old, bench_file(tmp_path / "new.json", turns)]) == 0
 
@@ -121,10 +121,10 @@ GOOD = entry("a.edge", 1.0)
         (json.dumps({"benchmarks": [], "machine_info": {"cpu": {}}}), "holds no benchmark"),
         (json.dumps({"benchmarks": [GOOD]}), "'machine_info' is missing"),
         (json.dumps({"benchmarks": [{**GOOD, "extra_info": {}}]}), "'bundle' is missing"),
-        (json.dumps({"benchmarks": [{**GOOD, "stats": {}}]}), "'median' is missing"),
-        (json.dumps({"benchmarks": [{**GOOD, "stats": {"median": 0.0}}]}), "make no ratio"),
+        (json.dumps({"benchmarks": [{**GOOD, "stats": {}}]}), "'min' is missing"),
+        (json.dumps({"benchmarks": [{**GOOD, "stats": {"min": 0.0}}]}), "make no ratio"),
         (json.dumps({"benchmarks": [entry("a.edge", 1.0, 0.0)]}), "make no ratio"),
-        (json.dumps({"benchmarks": [{**GOOD, "stats": {"median": "fast"}}]}), "can't multiply"),
+        (json.dumps({"benchmarks": [{**GOOD, "stats": {"min": "fast"}}]}), "not supported"),
     ],
 )
 def test_a_malformed_file_is_one_line(
