@@ -61,14 +61,15 @@ def peers_section(values: Mapping[str, Any], folder: Path) -> str:  # noqa: ARG0
         f"{values['weights']}; {_threads(values['threads'])}, at most {values['hops']} hops each in {values['rounds']} "
         f"interleaved rounds; input: {values['input']}"
     )
-    hows = [f"{each['name']}: {each['how']}" for each in values["results"] if not each["ours"]]
+    peers = [each["peer"] for each in values["results"]]
+    hows = [f"{peer['name']}: {peer['how']}" for peer in peers if not peer["ours"]]
     return _blocks(
         "## The same weights through other tools",
         _command("--peers", "--model", values["model"], *_threads_option(values), "--hops", values["hops"]),
         _table(PEER_COLUMNS, [_peer_row(each) for each in values["results"]]),
         PEER_LEGEND,
         _table(COMPARISON_COLUMNS, comparisons),
-        _list([Machine(**values["machine"]).note(HOST), facts, versions, *hows]),
+        _list([Machine(**values["machine"]).note(values["device"]), facts, versions, *hows]),
     )
 
 
@@ -135,10 +136,10 @@ def _bench_facts(found: BenchReport) -> str:
 
 
 def _peer_row(values: Mapping[str, Any]) -> list[str]:
-    summary, check = values["summary"], values["check"] or {"snr_db": None, "dsdr_db": None}
+    peer, summary, check = values["peer"], values["summary"], values["check"] or {"snr_db": None, "dsdr_db": None}
     p50, spread = summary["p50_us"], summary["spread"]
     return [
-        *(values["name"], str(values["bits"]), _cell(p50 and p50 / 1000, ".3f"), _cell(spread, ".0%")),
+        *(peer["name"], str(peer["bits"]), _cell(p50 and p50 / 1000, ".3f"), _cell(spread, ".0%")),
         *(_cell(summary["x_torch"], ".2f"), _cell(summary["x_ours"], ".2f")),
         *(_cell(check["snr_db"], ".1f"), _cell(check["dsdr_db"], "+.3f"), values["failure"] or ""),
     ]

@@ -23,13 +23,14 @@ FAST = {"p50_us": 250.0, "medians_us": [250.0], "spread": 0.1, "x_torch": 4.0, "
 UNTIMED = {"p50_us": None, "medians_us": [], "spread": None, "x_torch": None, "x_ours": None}
 
 
-def peer(name: str, summary: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def peer(name: str, summary: dict[str, Any], *, ours: bool = False, **changes: Any) -> dict[str, Any]:
     check = {"snr_db": 60.0, "dsdr_db": None, "failure": None, "hop_us": 1.0, "size_bytes": 1}
-    values = {"name": name, "bits": 8, "ours": False, "how": "by default", "failure": None, "check": check}
-    return {**values, "summary": summary, **changes}
+    about = {"name": name, "bits": 8, "ours": ours, "how": "by default"}
+    return {"peer": about, "failure": None, "check": check, "summary": summary, **changes}
 
 
 PEERS = {
+    "device": "rpi5",
     "machine": asdict(MACHINE),
     "model": "base",
     "weights": "preset base, random weights",
@@ -118,7 +119,9 @@ def test_peers(tmp_path: Path) -> None:
     assert rows(text, "What\nsounds wrong is not timed.")[1] == ["INT8", "a", "b", "1.25x", "0.001", "-"]
     assert "ddtasnet-bench --peers --model base --hops 50 --json FILE" in text
     assert "litert-int8: by default" in text
+    assert "ours-tflite: by default" not in text
     assert "Board 7" in text
+    assert "(device rpi5)" in text
 
 
 def test_passes(tmp_path: Path) -> None:
