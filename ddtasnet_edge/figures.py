@@ -12,6 +12,8 @@ from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
 
 SUFFIXES = (".png", ".svg", ".pdf")
+#: How each target is drawn, everywhere.
+MARKERS = {"onnx": "o", "openvino": "s", "tflite": "^"}
 
 
 def check_plot(path: Path) -> None:

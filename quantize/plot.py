@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddtasnet_edge.figures import save_figure
+from ddtasnet_edge.figures import MARKERS, save_figure
 
 if TYPE_CHECKING:
     from ddtasnet_edge.quantize.compare import RecipeResult
     from ddtasnet_edge.quantize.sensitivity import Sensitivity
 
-MARKERS = {"onnx": "o", "openvino": "s", "tflite": "^"}
 # Smallest change drawn on a logarithmic axis, dB.
 LEAST = 1e-4
 

@@ -1,0 +1,203 @@
+"""The performance page: figures from the files, in the units that it says, beside their command and machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddtasnet_edge.benchmarks.machine import Machine
+from ddtasnet_edge.benchmarks.performance_page import main
+from ddtasnet_edge.benchmarks.performance_sections import SECTIONS
+from ddtasnet_edge.benchmarks.report import PACED, BenchReport
+from ddtasnet_edge.benchmarks.scaling import ScaledModel, ScalingReport
+from tests.test_bench_report import a_report, a_result
+
+MACHINE = Machine("Board 7", "Fast 1", 4, "performance", "Linux", "3.11")
+# Hop budget 1 ms; p50 and p99 in microseconds.
+BENCH = replace(a_report(a_result("torch", [900.0, 1500.0]), a_result("tflite", [100.0, 300.0])), machine=MACHINE)
+FAST = {"p50_us": 250.0, "medians_us": [250.0], "spread": 0.1, "x_torch": 4.0, "x_ours": 1.0}
+UNTIMED = {"p50_us": None, "medians_us": [], "spread": None, "x_torch": None, "x_ours": None}
+
+
+def peer(name: str, summary: dict[str, Any], *, ours: bool = False, **changes: Any) -> dict[str, Any]:
+    check = {"snr_db": 60.0, "dsdr_db": None, "failure": None, "hop_us": 1.0, "size_bytes": 1}
+    about = {"name": name, "bits": 8, "ours": ours, "how": "by default"}
+    return {"peer": about, "failure": None, "check": check, "summary": summary, **changes}
+
+
+PEERS = {
+    "device": "rpi5",
+    "machine": asdict(MACHINE),
+    "model": "base",
+    "weights": "preset base, random weights",
+    "hops": 50,
+    "rounds": 5,
+    "threads": 1,
+    "input": "silence",
+    "versions": {"onnx": "1.2"},
+    "results": [peer("ours-tflite", FAST, ours=True), peer("litert-int8", UNTIMED, failure="no | kernel", check=None)],
+    "comparisons": [
+        {"what": "INT8", "ours": "a", "peer": "b", "gain": 1.254, "ours_dsdr_db": 0.001, "peer_dsdr_db": None}
+    ],
+}
+PASSES = {
+    "machine": asdict(MACHINE),
+    "command": "some command",
+    "notes": ["a note"],
+    "rows": [
+        {"pass": "fused", "model": "base", "target": "onnx", "recipe": "float32", "off_us": 3000.0, "on_us": 2000.0}
+    ],
+}
+SCALING = ScalingReport(
+    (ScaledModel("small", "small", 512, 512_000, 2_000_000, "random"),),
+    tuple(replace(BENCH, threads=threads) for threads in (1, 2)),
+)
+VALUES: dict[str, dict[str, Any]] = {
+    "bench": BENCH.to_dict(),
+    "peers": PEERS,
+    "passes": PASSES,
+    "scaling": SCALING.to_dict(),
+    "paced": replace(BENCH, mode=PACED, threads=2).to_dict(),
+}
+
+
+def page(folder: Path, *names: str) -> str:
+    """The page of some sections."""
+    options: list[str] = []
+    for name in names:
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(VALUES[name]))
+        options += [f"--{name}", str(path)]
+    out = folder / "PAGE.md"
+    assert main([*options, "--out", str(out)]) == 0
+    return out.read_text()
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, its header first."""
+    lines = iter(text.split(heading, 1)[1].splitlines())
+    table: list[list[str]] = []
+    for line in lines:
+        if line.startswith("|"):
+            table.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif table:
+            break
+    return [table[0], *table[2:]]
+
+
+def test_time_per_hop(tmp_path: Path) -> None:
+    text = page(tmp_path, "bench")
+    columns, torch, tflite = rows(text, "## Time per hop")
+    cells = dict(zip(columns, tflite, strict=True))
+    assert (cells["target"], cells["p50"], cells["max"], cells["x torch"]) == ("tflite", "0.100", "0.300", "9.00")
+    assert dict(zip(columns, torch, strict=True))["miss"] == "1"
+    assert "build/small-torch-float32.edge build/small-tflite-float32.edge --hops 3 --json" in text
+    assert "machine: Board 7, Fast 1" in text
+
+
+def test_pictures_stand_beside_the_page_and_are_shown(tmp_path: Path) -> None:
+    text = page(tmp_path, "bench", "scaling")
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [path.name for path in pictures] == [
+        "performance-floor.png",
+        "performance-hops.png",
+        "performance-scaling.png",
+    ]
+    assert all(f"]({path.name})" in text for path in pictures)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_peers(tmp_path: Path) -> None:
+    text = page(tmp_path, "peers")
+    _, ours, other = rows(text, "## The same weights")
+    assert ours == ["ours-tflite", "8", "0.250", "10%", "4.00", "1.00", "60.0", "-", ""]
+    assert other == ["litert-int8", "8", "-", "-", "-", "-", "-", "-", "no / kernel"]
+    assert rows(text, "What\nsounds wrong is not timed.")[1] == ["INT8", "a", "b", "1.25x", "0.001", "-"]
+    assert "ddtasnet-bench --peers --model base --hops 50 --json FILE" in text
+    assert "litert-int8: by default" in text
+    assert "ours-tflite: by default" not in text
+    assert "Board 7" in text
+    assert "(device rpi5)" in text
+
+
+def test_passes(tmp_path: Path) -> None:
+    text = page(tmp_path, "passes")
+    assert rows(text, "## What the passes")[1] == ["fused", "base", "onnx", "float32", "3.000", "2.000", "1.50"]
+    assert "some command" in text
+    assert "a note" in text
+    assert "Board 7" in text
+
+
+def test_scaling(tmp_path: Path) -> None:
+    text = page(tmp_path, "scaling")
+    limits = rows(text, "### In time on this machine")
+    assert limits[1:3] == [["torch", "float32", "1", "none", "-"], ["tflite", "float32", "1", "small", "-"]]
+    assert [row[2] for row in limits[1:]] == ["1", "1", "2", "2"]
+    assert "--scaling --models small --hops 3" in text
+    assert "(random)" in text
+    assert text.count("(estimate)") == 2
+
+
+def test_paced_is_called_paced(tmp_path: Path) -> None:
+    text = page(tmp_path, "paced")
+    assert "--paced --threads 2 --hops 3" in text
+    assert "mode: paced" in text
+    assert len(rows(text, "## Paced")) == 3
+
+
+def test_every_section_and_the_command_of_the_page(tmp_path: Path) -> None:
+    text = page(tmp_path, *SECTIONS)
+    assert text.count("\n## ") == len(SECTIONS)
+    options = " ".join(f"--{name} {name}.json" for name in SECTIONS)
+    assert f"performance_page {options} --out docs/PAGE.md" in text
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_without_its_file_is_left_out(tmp_path: Path, name: str) -> None:
+    assert page(tmp_path, name).count("\n## ") == 1
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"results": [], "machine": {}}'])
+def test_a_file_of_another_kind_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    path, out = tmp_path / "other.json", tmp_path / "PAGE.md"
+    path.write_text(text)
+    assert main([f"--{name}", str(path), "--out", str(out)]) == 2
+    line = one_line(capsys)
+    assert line.startswith(f"error: --{name} is {path}: ")
+    assert line.endswith(f"give what {SECTIONS[name][1]} --json wrote")
+    assert not out.exists()
+
+
+def test_no_file_no_json_and_no_folder_are_one_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "PAGE.md")
+    assert main(["--out", out]) == 2
+    assert "give at least one of --bench, --peers" in one_line(capsys)
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    assert main(["--bench", str(broken), "--out", out]) == 2
+    assert f"cannot read {broken}" in one_line(capsys)
+    assert main(["--bench", str(broken), "--out", str(tmp_path / "absent" / "PAGE.md")]) == 2
+    assert "make it first" in one_line(capsys)
+
+
+def test_a_report_of_nothing_but_equal_hops_is_drawn(tmp_path: Path) -> None:
+    equal = BenchReport.from_dict(VALUES["bench"])
+    result = replace(equal.results[1], rounds=tuple(a_result("tflite", [5.0] * 9).rounds))
+    (tmp_path / "equal.json").write_text(json.dumps(replace(equal, results=(result,)).to_dict()))
+    assert main(["--bench", str(tmp_path / "equal.json"), "--out", str(tmp_path / "PAGE.md")]) == 0
+    assert (tmp_path / "performance-hops.png").is_file()
