@@ -128,7 +128,7 @@ def _compare_passes(arguments: argparse.Namespace) -> int:
 
 def _print_passes(report: pass_suite.PassReport) -> None:
     console.print_table("Passes of the step", pass_suite.COLUMNS, report.rows())
-    print(pass_suite.LEGEND, f"machine: {report.machine.note(HOST)}", sep="\n")
+    print(pass_suite.LEGEND, report.machine.note(HOST), sep="\n")
 
 
 def _scale(arguments: argparse.Namespace) -> int:

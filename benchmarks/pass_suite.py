@@ -59,8 +59,12 @@ class PassReport:
             "notes": [LEGEND],
             "rows": [
                 {
-                    **{"pass": gain.name, "model": gain.model, "target": gain.target, "recipe": RECIPE},
-                    **{"off_us": gain.off_us, "on_us": gain.on_us},
+                    "pass": gain.name,
+                    "model": gain.model,
+                    "target": gain.target,
+                    "recipe": RECIPE,
+                    "off_us": gain.off_us,
+                    "on_us": gain.on_us,
                 }
                 for gain in self.gains
             ],

@@ -306,7 +306,7 @@ def test_opening_and_running_print_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_stems_go_into_an_array_of_the_callers(bundle: Bundle, session: Session, hops: list[FloatArray]) -> None:
+def test_stems_go_into_an_array_of_the_callers(session: Session, hops: list[FloatArray]) -> None:
     expected = steps(session, hops[:8])
     session.reset()
     out = np.full((8, *session.spec.stems_shape[1:]), np.nan, dtype=np.float32)
