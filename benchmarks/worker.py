@@ -57,8 +57,7 @@ class Round:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Round:
         """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
-        times = values["hop_times"]
-        return cls(**{**values, "hop_times": HopTimes(**{**times, "times_us": tuple(times["times_us"])})})
+        return cls(**{**values, "hop_times": HopTimes.from_dict(values["hop_times"])})
 
 
 def to_npy(hops: FloatArray) -> bytes:
