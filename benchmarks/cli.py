@@ -11,6 +11,8 @@ from typing import Any
 
 from ddtasnet_edge import api, console
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
+from ddtasnet_edge.benchmarks.peers.report import print_peers
+from ddtasnet_edge.benchmarks.peers.suite import run_peers
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
 from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
 from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
@@ -28,6 +30,7 @@ EXAMPLES = """\
   ddtasnet-bench build/small-tflite-static_wi8_ai8.edge --paced --json paced.json
   ddtasnet-bench build/base-*.edge --hops 10000 --threads 2
   ddtasnet-bench --profile build/small-*.edge        # where the time goes, by the runtimes' own profilers
+  ddtasnet-bench --peers --model base --json peers.json   # the same weights through other tools, beside our bundles
 """
 
 
@@ -57,22 +60,42 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
     )
+    parser.add_argument(
+        "--peers", action="store_true", help="compare our bundles of a model with what other tools make of it"
+    )
+    parser.add_argument("--model", metavar="PRESET|FILE", help=f"with --peers: which model ({DEFAULT_MODEL})")
     return parser
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    check_device(arguments.device)
-    if arguments.profile and (arguments.paced or arguments.threads != 1):
-        raise ConfigError("--profile runs back-to-back on one thread; leave out --paced and --threads")
-    _check_threads(arguments.threads)
+    _check_options(arguments)
+    options = Options(arguments.hops or Options().hops, arguments.threads, arguments.paced, arguments.device)
+    if arguments.peers:
+        comparison = run_peers(arguments.model or DEFAULT_MODEL, options, quiet=arguments.quiet)
+        return _deliver(arguments, comparison.to_dict(), partial(print_peers, comparison))
     # All bundles are read before the first is measured: a wrong path must not cost the figures of the others.
     bundles = [read_bundle(path) for path in arguments.bundles] or [_default_bundle(arguments.quiet)]
     if arguments.profile:
         profiles = profile_bundles(bundles, arguments.hops or PROFILE_HOPS, arguments.device, quiet=arguments.quiet)
         return _deliver(arguments, profiles.to_dict(), partial(print_profiles, profiles))
-    options = Options(arguments.hops or Options().hops, arguments.threads, arguments.paced, arguments.device)
     report = run_suite(bundles, options, quiet=arguments.quiet)
     return _deliver(arguments, report.to_dict(), partial(_print_times, report))
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for what this machine lacks and for options that do not go together."""
+    check_device(arguments.device)
+    if arguments.peers and arguments.profile:
+        raise ConfigError("--peers and --profile are two measurements; leave out one of them")
+    if arguments.profile and (arguments.paced or arguments.threads != 1):
+        raise ConfigError("--profile runs back-to-back on one thread; leave out --paced and --threads")
+    if arguments.peers and arguments.bundles:
+        raise ConfigError(f"--peers builds its own bundles; leave out {arguments.bundles[0]} or --peers")
+    if arguments.peers and arguments.paced:
+        raise ConfigError("--peers measures back-to-back, since not all peers keep up; leave out --paced or --peers")
+    if arguments.model is not None and not arguments.peers:
+        raise ConfigError("--model says what --peers compares; add --peers, or give bundles of that model")
+    _check_threads(arguments.threads)
 
 
 def _print_times(report: BenchReport) -> None:
