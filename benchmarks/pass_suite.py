@@ -54,7 +54,7 @@ class PassReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "command": f"ddtasnet-bench --passes --models {','.join(dict.fromkeys(gain.model for gain in self.gains))}",
+            "command": f"ddtasnet-bench --passes --model {','.join(dict.fromkeys(gain.model for gain in self.gains))}",
             "machine": asdict(self.machine),
             "notes": [LEGEND],
             "rows": [

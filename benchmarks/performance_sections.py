@@ -80,7 +80,7 @@ def scaling_section(values: Mapping[str, Any], folder: Path) -> str:
     presets = ",".join(dict.fromkeys(model.preset for model in found.models))
     return _blocks(
         "## Scaling",
-        _command("--scaling", "--models", presets, "--hops", found.runs[0].hops),
+        _command("--scaling", "--model", presets, "--hops", found.runs[0].hops),
         "![p99 over presets](performance-scaling.png)",
         _titled(scaling_report.limits(found)),
         _titled(scaling_report.paper_limits(found)),

@@ -188,11 +188,10 @@ class BenchReport:
 
     def _mode_note(self) -> str:
         mode = "paced (times count from the tick of the hop clock)" if self.mode == PACED else self.mode
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         length = f"{self.hops} hops" if self.minutes is None else f"{self.minutes:g} minutes"
         return (
-            f"mode: {mode}, {threads}, {length} per bundle in {self.rounds} interleaved rounds, each in a "
-            f"fresh process after {self.warmup} warm-up hops; input: {self.input}"
+            f"mode: {mode}, {count_threads(self.threads)}, {length} per bundle in {self.rounds} interleaved rounds, "
+            f"each in a fresh process after {self.warmup} warm-up hops; input: {self.input}"
         )
 
     def _row(self, result: BundleResult) -> list[str]:
@@ -204,6 +203,11 @@ class BenchReport:
             *(_ms(result.floor_us), f"{result.p50_over_floor:.1f}", f"{result.load_us / 1000:.0f}"),
             *(f"{result.size_bytes / 1e6:.1f}", "-" if memory is None else f"{memory / 1e6:.0f}"),
         ]
+
+
+def count_threads(threads: int) -> str:
+    """How many threads, in words."""
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def _bundle_note(result: BundleResult) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ddtasnet_edge.benchmarks.hogs import Cores, hogs_running, share_cores
 from ddtasnet_edge.benchmarks.machine import HOST, describe_machine
+from ddtasnet_edge.benchmarks.process import ProcessDiedError, run_module
 from ddtasnet_edge.benchmarks.report import BACK_TO_BACK, PACED, BenchReport, BundleResult, facts_of
 from ddtasnet_edge.benchmarks.sound import load_sound
 from ddtasnet_edge.benchmarks.worker import Job, Round, to_npy
@@ -96,20 +93,13 @@ def run_process(module: str, job: Job, hops: FloatArray) -> dict[str, Any]:
 
     Raises EdgeError with the process's own last line when it fails.
     """
-    command = [sys.executable, "-m", f"ddtasnet_edge.benchmarks.{module}", json.dumps(asdict(job))]
-    done = subprocess.run(command, input=to_npy(hops), capture_output=True, check=False)
-    if done.returncode == 0:
-        values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return values
-    said = done.stderr.decode(errors="replace")
-    if done.returncode < 0:
-        reason = (
-            f"the process measuring {job.bundle} died of {signal.Signals(-done.returncode).name}; "
-            "its runtime may not suit this processor or memory: try another version of it, or another target"
-        )
-    else:
-        reason = said.strip().splitlines()[-1]
-    raise EdgeError(reason) from subprocess.SubprocessError(said)
+    try:
+        return run_module(module, asdict(job), to_npy(hops))
+    except ProcessDiedError as died:
+        raise EdgeError(
+            f"{died} measuring {job.bundle}; its runtime may not suit this processor or memory: try another version of "
+            "it, or another target"
+        ) from died.__cause__
 
 
 def _job(bundle: Bundle, hops: int, options: Options, cores: Cores | None) -> Job:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray
@@ -31,6 +32,11 @@ class HopTimes:
         """Nearest-rank percentile: the smallest time of a hop that `per_mille` of 1000 hops do not exceed."""
         rank = -(-len(self.times_us) * per_mille // 1000)
         return sorted(self.times_us)[rank - 1]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HopTimes:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+        return cls(**{**values, "times_us": tuple(values["times_us"])})
 
     @property
     def misses(self) -> int:

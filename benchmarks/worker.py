@@ -63,9 +63,9 @@ class Round:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Round:
         """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
-        times, realtime = values["hop_times"], values["realtime"]
+        realtime = values["realtime"]
         rebuilt = {
-            "hop_times": HopTimes(**{**times, "times_us": tuple(times["times_us"])}),
+            "hop_times": HopTimes.from_dict(values["hop_times"]),
             "realtime": None if realtime is None else RealTime.from_dict(realtime),
         }
         return cls(**{**values, **rebuilt})

@@ -306,7 +306,7 @@ def test_a_worker_that_fails_says_so_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "stderr", "message"),
     [
-        (-4, b"noise\n", "^the process measuring some.edge died of SIGILL; .* try another version"),
+        (-4, b"noise\n", "^the process died of SIGILL measuring some.edge; .* try another version"),
         (1, b"Traceback (most recent call last):\n  ...\nMemoryError: out of memory\n", "^MemoryError: out of memory$"),
     ],
 )

@@ -103,7 +103,7 @@ def test_options_that_a_profile_has_no_use_for(
     bundles: list[str], profiler: FakeProfiler, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     line = refused([*bundles, "--profile", *option], capsys)
-    assert "--profile runs --hops back-to-back on one thread; leave out --paced" in line
+    assert f"--profile has no use for {option[0]}; leave that out" in line
     assert profiler.jobs == []
 
 

@@ -137,7 +137,7 @@ def test_scaling(tmp_path: Path) -> None:
     limits = rows(text, "### In time on this machine")
     assert limits[1:3] == [["torch", "float32", "1", "none", "-"], ["tflite", "float32", "1", "small", "-"]]
     assert [row[2] for row in limits[1:]] == ["1", "1", "2", "2"]
-    assert "--scaling --models small --hops 3" in text
+    assert "--scaling --model small --hops 3" in text
     assert "(random)" in text
     assert text.count("(estimate)") == 2
 

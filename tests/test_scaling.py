@@ -180,7 +180,7 @@ def test_the_command_prints_the_tables_and_writes_the_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert cli.main(["--scaling", "--models", "tiny,small", "--hops", "9", "--json", "scaling.json"]) == 0
+    assert cli.main(["--scaling", "--model", "tiny,small", "--hops", "9", "--json", "scaling.json"]) == 0
     out = capsys.readouterr().out
     assert "9 hops per bundle in 3 interleaved rounds" in out
     assert "compute is not in it" in out
@@ -190,17 +190,21 @@ def test_the_command_prints_the_tables_and_writes_the_json(
 
 
 def test_an_unknown_preset_is_refused_before_anything_is_built(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'small'" in refused(["--scaling", "--models", "tiny,smal"], capsys)
+    assert "did you mean 'small'" in refused(["--scaling", "--model", "tiny,smal"], capsys)
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("extra", [["a.edge"], ["--paced"], ["--threads", "2"]])
-def test_what_scaling_decides_itself_is_refused(capsys: pytest.CaptureFixture[str], extra: list[str]) -> None:
-    assert "leave out bundles, --paced and --threads" in refused(["--scaling", *extra], capsys)
+@pytest.mark.parametrize(
+    ("extra", "named"), [(["a.edge"], "bundles"), (["--paced"], "--paced"), (["--threads", "2"], "--threads")]
+)
+def test_what_scaling_decides_itself_is_refused(
+    capsys: pytest.CaptureFixture[str], extra: list[str], named: str
+) -> None:
+    assert f"--scaling has no use for {named}; leave that out" in refused(["--scaling", *extra], capsys)
 
 
-def test_models_without_scaling_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "add --scaling" in refused(["--models", "tiny"], capsys)
+def test_a_model_without_a_mode_that_builds_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no use for --model" in refused(["--model", "tiny"], capsys)
 
 
 # Building
