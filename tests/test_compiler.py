@@ -24,6 +24,7 @@ from ddtasnet_edge.errors import (
     MissingDependencyError,
 )
 from ddtasnet_edge.export import onnx_exporter, torch_exporter
+from ddtasnet_edge.export.passes import passes_of, with_passes
 from ddtasnet_edge.models.checkpoint import save_checkpoint
 from ddtasnet_edge.models.registry import create_model
 from ddtasnet_edge.music import MusicChoice
@@ -105,7 +106,8 @@ class TestManifest:
         assert bundle.path.name == "tiny-tflite-static_wi8_ai8.edge"
         assert (manifest.target, manifest.recipe, manifest.weights) == ("tflite", "static_wi8_ai8", "trained")
         assert manifest.model["config"] == tiny.compiler.source.model.config.to_dict()
-        assert manifest.spec == tiny.compiler.source.model.spec()
+        assert manifest.spec == with_passes(tiny.compiler.source.model, manifest.target).spec()
+        assert manifest.graph["passes"] == [each.name for each in passes_of(manifest.target)]
         assert {"ddtasnet-edge", "torch", "ai-edge-litert", "numpy"} <= set(manifest.tools)
         assert manifest.licence["weights"] == manifest.model["training"]["data"]
         assert "ddtasnet-songs" in manifest.licence["weights"]

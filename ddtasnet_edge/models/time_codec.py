@@ -45,9 +45,10 @@ class TimeDecoder(nn.Module):
         self.basis = nn.Linear(bases, window_length, bias=False)
 
     def forward(self, features: Tensor, norm: Tensor) -> Tensor:
+        sources, channels = features.shape[-3:-1]
         # One axis for both: litert-torch 0.10 fails on a product of rank 4 with one channel.
-        frames: Tensor = self.basis(features.flatten(-3, -2))
-        return torch.unflatten(frames, -2, features.shape[-3:-1]) * norm.unsqueeze(-3)
+        frames = self.basis(features.flatten(-3, -2)) * torch.cat([norm] * sources, dim=-2)
+        return torch.unflatten(frames, -2, (sources, channels))
 
 
 def start_as_filter_bank(
