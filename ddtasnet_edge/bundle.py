@@ -33,9 +33,9 @@ class Manifest:
     """Everything a bundle says about itself; `manifest.json` is this class as JSON.
 
     model: name, config, weights ("random" or "trained") and their source. graph: tensor names, op inventory, bytes of
-    weights read per hop, the matrix products with the layers that they compute, the passes of the step. quantization: the recipe, which
-    matrix products it quantized and which stayed float, the calibration set and its hash. evidence: the parity report.
-    tools: versions that made the bundle.
+    weights read per hop, the matrix products with the layers that they compute, the passes of the step. quantization:
+    the recipe, which matrix products it quantized and which stayed float, the calibration set and its hash. evidence:
+    the parity report. tools: versions that made the bundle.
     """
 
     target: str
