@@ -1,0 +1,104 @@
+"""`ddtasnet-export --explain` and `ddtasnet-bench --passes`: what passes save, counted and timed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ddtasnet_edge.benchmarks import cli as bench_cli
+from ddtasnet_edge.benchmarks import pass_suite
+from ddtasnet_edge.benchmarks.suite import Options
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.export.cli import main
+from ddtasnet_edge.export.explain import Explained, explain
+from ddtasnet_edge.export.passes import passes_of
+from ddtasnet_edge.models.ddtasnet import DDTasNet
+from ddtasnet_edge.models.registry import create_model
+from tests.small import UNITS, small_config
+
+# Of float32.
+BYTES = 4
+
+
+@pytest.fixture(scope="module")
+def model() -> DDTasNet:
+    return create_model(small_config()).eval()
+
+
+@pytest.fixture(scope="module")
+def explained(model: DDTasNet) -> dict[str, Explained]:
+    return {each.name: each for each in explain(model, "onnx", lambda _: None)}
+
+
+def test_every_pass_of_the_target_is_explained(explained: dict[str, Explained]) -> None:
+    assert list(explained) == [each.name for each in passes_of("onnx")]
+    with_all = {each.with_it for each in explained.values()}
+    assert len(with_all) == 1
+    assert all(each.without != each.with_it for each in explained.values())
+
+
+def test_streams_apart_read_their_weights_twice(model: DDTasNet, explained: dict[str, Explained]) -> None:
+    shared = sum(
+        weight.numel() for name, weight in model.named_parameters() if name.startswith("spectral_") and weight.ndim == 2
+    )
+    each = explained["stacked streams"]
+    assert each.without.weights - each.with_it.weights == BYTES * shared
+    assert each.without.operators > each.with_it.operators
+
+
+def test_products_apart_are_more_operators_and_the_same_weights(explained: dict[str, Explained]) -> None:
+    for name in ("stacked gates", "stacked maps"):
+        assert explained[name].without.operators > explained[name].with_it.operators
+        assert explained[name].without.weights == explained[name].with_it.weights
+
+
+def test_a_ring_writes_one_row_of_three(explained: dict[str, Explained]) -> None:
+    # Keys and values of three streams and one number that says that a row is there.
+    row = 3 * (2 * UNITS + 1)
+    each = explained["ring attention"]
+    assert each.without.state - each.with_it.state == BYTES * 2 * row
+
+
+def test_the_command_prints_and_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "few.json").write_text(json.dumps(small_config().to_dict()))
+    arguments = ["--model", str(tmp_path / "few.json"), "--target", "onnx", "--explain", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--json", str(tmp_path / "passes.json")]) == 0
+    out = capsys.readouterr().out
+    written = json.loads((tmp_path / "passes.json").read_text())["passes"]
+    for each in written:
+        assert f"{each['without']['operators']} -> {each['with_it']['operators']}" in out
+    assert {each["name"] for each in written} == {each.name for each in passes_of("onnx")}
+    assert not (tmp_path / "out").exists()
+
+
+def test_passes_are_timed_against_the_step_with_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pass_suite, "TARGETS", ("onnx",))
+    (tmp_path / "few.json").write_text(json.dumps(small_config().to_dict()))
+    monkeypatch.setattr(pass_suite, "run_suite", check_bundles(pass_suite.run_suite))
+    arguments = ["--passes", "--model", str(tmp_path / "few.json"), "--hops", "3"]
+    assert bench_cli.main([*arguments, "--json", str(tmp_path / "gains.json")]) == 0
+    rows = json.loads((tmp_path / "gains.json").read_text())["rows"]
+    assert [row["pass"] for row in rows] == [each.name for each in passes_of("onnx")]
+    assert len({row["on_us"] for row in rows}) == 1
+    assert all(row["off_us"] > 0.0 for row in rows)
+    assert "stacked streams" in capsys.readouterr().out
+
+
+def check_bundles(run: object) -> object:
+    """`run_suite` that looks at what it is given: all passes first, then each bundle without one."""
+
+    def checked(bundles: Sequence[Bundle], options: Options, quiet: bool) -> object:
+        names = [each.name for each in passes_of("onnx")]
+        lacking = [[name for name in names if name not in bundle.manifest.graph["passes"]] for bundle in bundles]
+        assert lacking == [[], *([name] for name in names)]
+        return run(bundles, options, quiet)  # type: ignore[operator]
+
+    return checked
