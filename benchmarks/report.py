@@ -98,6 +98,12 @@ class BundleResult(BundleFacts):
         """Largest resident memory of any round; None where the system does not tell."""
         return max((one.peak_rss_bytes for one in self.rounds if one.peak_rss_bytes is not None), default=None)
 
+    @property
+    def overhead_us(self) -> float | None:
+        """Microseconds of a step beyond the runtime's own execution, median over the rounds; None without a graph."""
+        found = [one.overhead_us for one in self.rounds if one.overhead_us is not None]
+        return median(found) if found else None
+
     def summary(self) -> dict[str, Any]:
         """The derived figures of all rounds together."""
         times = self.hop_times
@@ -110,6 +116,7 @@ class BundleResult(BundleFacts):
             "rtf": times.rtf,
             "floor_us": self.floor_us,
             "p50_over_floor": self.p50_over_floor,
+            "overhead_us": self.overhead_us,
             "load_us": self.load_us,
             "first_stems_us": median(one.first_stems_us for one in self.rounds),
             "peak_rss_bytes": self.peak_rss_bytes,
@@ -211,10 +218,11 @@ def count_threads(threads: int) -> str:
 
 
 def _bundle_note(result: BundleResult) -> str:
+    overhead = "" if result.overhead_us is None else f", {result.overhead_us:.0f} us of a step outside the runtime"
     return (
         f"{result.bundle}: {result.runtime}, graph {result.digest}, {result.status}, hop budget "
         f"{_ms(result.hop_times.budget_us)} ms, {result.weight_bytes / 1e6:.1f} MB of weights per hop "
-        f"at {result.bandwidth / 2**30:.1f} GiB/s"
+        f"at {result.bandwidth / 2**30:.1f} GiB/s{overhead}"
     )
 
 

@@ -21,11 +21,15 @@ import numpy as np
 
 from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
 from ddtasnet_edge.benchmarks.realtime import RealTime, enter_realtime
-from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops
+from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, measure_overhead
 from ddtasnet_edge.errors import EdgeError
 from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.runtimes.graph_io import GraphSession
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray
+
+# Steps and executions that the overhead of a session is the difference of.
+OVERHEAD_HOPS = 300
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Round:
     load_us counts from the path to an open session: reading and checking the bundle and importing its runtime are
     part of it. first_stems_us counts from the same start to the end of the first step. bandwidth is the read
     bandwidth in bytes per second. realtime is what was in force, None when it was not asked for; locking memory
-    makes all of it resident, which peak_rss_bytes then shows.
+    makes all of it resident, which peak_rss_bytes then shows. overhead_us is what a step takes beyond the runtime's own
+    execution, None for a session without a graph.
     """
 
     runtime: str
@@ -59,6 +64,7 @@ class Round:
     peak_rss_bytes: int | None
     bandwidth: float
     realtime: RealTime | None = None
+    overhead_us: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Round:
@@ -93,6 +99,7 @@ def measure_round(job: Job, hops: FloatArray, opener: Callable[[str, int], Sessi
         session.reset()
         realtime = enter_realtime() if job.realtime else None
         hop_times = measure_hops(session, hops, job.hops, warmup=job.warmup, paced=job.paced)
+        overhead = measure_overhead(session, hops, OVERHEAD_HOPS) if isinstance(session, GraphSession) else None
         runtime = session.runtime
     return Round(
         runtime=runtime,
@@ -102,6 +109,7 @@ def measure_round(job: Job, hops: FloatArray, opener: Callable[[str, int], Sessi
         peak_rss_bytes=peak_rss(),
         bandwidth=read_bandwidth(job.weight_bytes),
         realtime=realtime,
+        overhead_us=overhead,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
+from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray, StreamSpec, slot_tensor_names
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -28,6 +30,14 @@ def check_tensors(bundle: Bundle, inputs: Shapes, outputs: Shapes) -> None:
 
 def _shape(shape: tuple[int, ...] | None) -> str:
     return "none" if shape is None else str(list(shape))
+
+
+class GraphSession(Session):
+    """A session whose step is one run of a graph, with copies and checks around it."""
+
+    @abstractmethod
+    def execute(self) -> None:
+        """Run the graph on what its inputs hold, and leave the state as it is: what a step takes without us."""
 
 
 class Ring:

@@ -9,12 +9,11 @@ import onnxruntime as ort
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
-from ddtasnet_edge.runtimes.graph_io import StateBuffers, check_tensors
-from ddtasnet_edge.session import Session
+from ddtasnet_edge.runtimes.graph_io import GraphSession, StateBuffers, check_tensors
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
 
-class OnnxSession(Session):
+class OnnxSession(GraphSession):
     """A bundle of target `onnx` on the CPU execution provider."""
 
     runtime = f"onnxruntime {ort.__version__}"
@@ -59,10 +58,14 @@ class OnnxSession(Session):
 
     def _run(self, hop: FloatArray) -> FloatArray:
         self._hop[0] = hop
-        self._session.run_with_iobinding(self._bindings[self._state.current])
+        self.execute()
         self._state.advance()
         stems: FloatArray = self._stems[0]
         return stems
+
+    def execute(self) -> None:
+        """As `GraphSession.execute`."""
+        self._session.run_with_iobinding(self._bindings[self._state.current])
 
     def _read_state(self) -> Mapping[str, FloatArray]:
         return self._state.read()

@@ -10,12 +10,11 @@ import openvino as ov
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
-from ddtasnet_edge.runtimes.graph_io import Shapes, StateBuffers, check_tensors
-from ddtasnet_edge.session import Session
+from ddtasnet_edge.runtimes.graph_io import GraphSession, Shapes, StateBuffers, check_tensors
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
 
-class OpenVINOSession(Session):
+class OpenVINOSession(GraphSession):
     """A bundle of target `openvino` on the CPU plugin, float32 arithmetic where the graph is float.
 
     On ARM the plugin runs quantized graphs in simulation mode (its documentation): correct, not faster.
@@ -59,13 +58,17 @@ class OpenVINOSession(Session):
 
     def _run(self, hop: FloatArray) -> FloatArray:
         self._hop[0] = hop
+        self.execute()
+        self._state.advance()
+        stems: FloatArray = self._stems[0]
+        return stems
+
+    def execute(self) -> None:
+        """As `GraphSession.execute`."""
         request = self._requests[self._state.current]
         # Not `infer()`: that builds a dictionary of every output for each hop.
         request.start_async()
         request.wait()
-        self._state.advance()
-        stems: FloatArray = self._stems[0]
-        return stems
 
     def _read_state(self) -> Mapping[str, FloatArray]:
         return self._state.read()

@@ -13,8 +13,7 @@ import numpy as np
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
-from ddtasnet_edge.runtimes.graph_io import CopiedState, check_tensors
-from ddtasnet_edge.session import Session
+from ddtasnet_edge.runtimes.graph_io import CopiedState, GraphSession, check_tensors
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
 try:
@@ -34,7 +33,7 @@ except ImportError:
 Details: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
-class TFLiteSession(Session):
+class TFLiteSession(GraphSession):
     """A bundle of target `tflite` with the XNNPACK kernels of the interpreter.
 
     Its tensors are read and written where they lie, by arrays that are made once.
@@ -69,11 +68,15 @@ class TFLiteSession(Session):
 
     def _run(self, hop: FloatArray) -> FloatArray:
         np.copyto(self._mix, hop)
-        self._interpreter.invoke()
+        self.execute()
         # Copied: the memory is the interpreter's and gone when the session is closed.
         np.copyto(self._result, self._stems)
         self._state.advance()
         return self._result
+
+    def execute(self) -> None:
+        """As `GraphSession.execute`."""
+        self._interpreter.invoke()
 
     def _read_state(self) -> Mapping[str, FloatArray]:
         return self._state.read()

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from ddtasnet_edge.benchmarks import sound, suite, timing, worker
 from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
 from ddtasnet_edge.benchmarks.realtime import RealTime
-from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, pool
-from ddtasnet_edge.benchmarks.worker import Job, measure_round, peak_rss, to_npy
+from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, measure_overhead, pool
+from ddtasnet_edge.benchmarks.worker import Job, Round, measure_round, peak_rss, to_npy
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
+from ddtasnet_edge.runtimes.graph_io import GraphSession
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray, StreamSpec
 
@@ -79,6 +80,13 @@ class FakeSession(Session):
         self.is_closed = True
 
 
+class FakeGraph(FakeSession, GraphSession):
+    """Its graph takes 80 % of a step."""
+
+    def execute(self) -> None:
+        self.clock.now += self.durations[-1] * 4 // 5
+
+
 def ramp(count: int) -> FloatArray:
     """`count` hops of SPEC, each filled with its own index."""
     return np.broadcast_to(np.arange(count, dtype=np.float32)[:, None, None], (count, 2, 16)).copy()
@@ -87,6 +95,23 @@ def ramp(count: int) -> FloatArray:
 def timed(session: FakeSession, count: int, *, warmup: int = 0, paced: bool = False) -> HopTimes:
     clock = session.clock
     return measure_hops(session, ramp(5), count, warmup=warmup, paced=paced, clock=clock, sleep=clock.sleep)
+
+
+# Overhead
+
+
+def test_overhead_is_what_a_step_takes_beyond_its_graph() -> None:
+    session = FakeGraph(durations=[1_000_000, 50_000])
+    assert measure_overhead(session, ramp(5), 21, clock=session.clock) == pytest.approx(10.0)
+    assert len(session.heard) == 21
+
+
+@pytest.mark.parametrize(("session", "found"), [(FakeSession(), False), (FakeGraph(), True)])
+def test_a_round_tells_the_overhead_of_a_graph(session: FakeSession, found: bool) -> None:
+    job = Job("a.edge", 5, 2, 1, False, 1000)
+    made = measure_round(job, ramp(5), lambda _path, _threads: session)
+    assert (made.overhead_us is not None) == found
+    assert Round.from_dict(json.loads(json.dumps(asdict(made)))) == made
 
 
 # Percentiles, misses, pooling

@@ -195,7 +195,16 @@ def test_json_holds_every_hop_every_figure_and_every_fact(bundles: list[str], tm
     assert result["size_bytes"] == 1000
     assert {
         *("p50_us", "p95_us", "p99_us", "p99.9_us", "max_us", "misses", "rtf", "floor_us", "p50_over_floor", "load_us"),
-        *("first_stems_us", "peak_rss_bytes", "bandwidth", "x_torch", "runtime", "hops", "hop_budget_us"),
+        *(
+            "first_stems_us",
+            "peak_rss_bytes",
+            "bandwidth",
+            "overhead_us",
+            "x_torch",
+            "runtime",
+            "hops",
+            "hop_budget_us",
+        ),
         *("buffer_us", "buffer_hops"),
     } == set(result["summary"])
 

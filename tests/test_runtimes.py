@@ -13,6 +13,7 @@ from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import ConfigError, StreamError
 from ddtasnet_edge.metrics import snr
 from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.runtimes.graph_io import GraphSession
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray
 from ddtasnet_edge.stream import StreamRunner
@@ -332,3 +333,12 @@ def test_stems_do_not_go_into_anything_else(tiny: Workshop, hops: list[FloatArra
         with pytest.raises(StreamError, match=r"out is .*, expected a float32 array \[4, 2, 512\]"):
             session.step_into(hops[0], out)
         assert all(np.array_equal(value, session.get_state()[slot]) for slot, value in before.items())
+
+
+def test_executing_the_graph_leaves_the_state_as_it_is(session: Session, hops: list[FloatArray]) -> None:
+    expected = steps(session, hops[:8])
+    session.reset()
+    for hop, stems in zip(hops[:8], expected, strict=True):
+        np.testing.assert_array_equal(session.step(hop), stems)
+        if isinstance(session, GraphSession):
+            session.execute()
