@@ -12,7 +12,9 @@ from ddtasnet_edge import files
 from ddtasnet_edge.errors import BundleError
 from ddtasnet_edge.spec import StreamSpec
 
-SCHEMA = 1
+# 2: rings among the slots. What 1 had is as it was.
+SCHEMA = 2
+READABLE = (1, 2)
 SUFFIX = ".edge"
 MANIFEST = "manifest.json"
 
@@ -140,16 +142,16 @@ def _read_manifest(path: Path) -> Manifest:
         schema = values["schema"]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise BundleError(f"{path} cannot be read ({error}); copy or export the bundle again") from error
-    if isinstance(schema, bool) or schema != SCHEMA:
+    if isinstance(schema, bool) or schema not in READABLE:
         raise BundleError(
-            f"{path} has schema {schema}, this version reads schema {SCHEMA}; "
+            f"{path} has schema {schema}, this version reads schema {' and '.join(map(str, READABLE))}; "
             "export the bundle again, or install the version of ddtasnet-edge that wrote it"
         )
     try:
         records = {name: FileRecord(**record) for name, record in values["files"].items()}
         manifest = Manifest(**{**values, "files": records, "spec": StreamSpec.from_dict(values["spec"])})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BundleError(f"{path} is not a manifest of schema {SCHEMA} ({error}); export the bundle again") from error
+        raise BundleError(f"{path} is not a manifest of schema {schema} ({error}); export the bundle again") from error
     if manifest.status not in STATUSES or not records or any(Path(name).name != name for name in records):
         raise BundleError(f"{path} holds an impossible status or file name; export the bundle again")
     texts = [manifest.target, manifest.recipe, *(record.sha256 for record in records.values())]

@@ -32,7 +32,7 @@ from ddtasnet_edge.bundle import (
 )
 from ddtasnet_edge.clips import Clip, hash_clips
 from ddtasnet_edge.dependencies import installed_versions
-from ddtasnet_edge.errors import ExportError
+from ddtasnet_edge.errors import ConfigError, ExportError
 from ddtasnet_edge.export import exporter_for
 from ddtasnet_edge.export.facts import GraphFacts, check_graph, check_products, with_layers_of
 from ddtasnet_edge.export.layers import Layers
@@ -79,8 +79,8 @@ class Compiler:
         without: Pass | None = None,
     ) -> None:
         """model: preset, checkpoint or configuration file; verification: the music of the parity gate; calibration:
-        a folder of songs or a MUSDB18 root, where it is left out the default clip; without: a pass to leave out, to
-        see what it does (float32 only). Raises ConfigError or CheckpointError.
+        a folder of songs or a MUSDB18 root. Without either, the default clip. without: a pass of the step to leave out,
+        to see what it does; for float32 only. Raises ConfigError or CheckpointError.
         """
         # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
         torch.set_num_threads(1)
@@ -143,6 +143,8 @@ class Compiler:
         write_manifest(folder, self._build(folder, target, recipe, search))
 
     def _build(self, folder: Path, target: str, recipe: Recipe, search: Mapping[str, Any] | None) -> Manifest:
+        if self._without is not None and not recipe.is_float:
+            raise ConfigError(f"without {self._without.name}, layers and products do not match; build float32")
         exporter, step = exporter_for(target), self._step(target)
         spec = step.spec()
         shutil.copytree(self._float_graph(target), folder, dirs_exist_ok=True)

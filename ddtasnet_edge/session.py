@@ -44,7 +44,7 @@ class Session(ABC):
         return self._run(hop)
 
     def step_into(self, hop: FloatArray, out: FloatArray) -> None:
-        """`step`, with the stems in an array of the caller's: `out`, float32 [sources, channels, hop]."""
+        """`step`, with the stems copied into an array of the caller's: `out`, float32 [sources, channels, hop]."""
         check_out(out, self.spec.stems_shape[1:])
         np.copyto(out, self.step(hop))
 

@@ -36,11 +36,13 @@ class Slot:
     ring: bool = False
 
     def __post_init__(self) -> None:
-        sizes_fit = all(isinstance(size, int) and size >= 0 for size in self.shape) and len(self.shape) > self.ring
+        sizes_fit = all(isinstance(size, int) and size >= 0 for size in self.shape)
         if not isinstance(self.name, str) or not sizes_fit or self.dtype != "float32":
             raise ValueError(
                 f"state slot {self.name!r} is {self.dtype} {self.shape}, expected float32 with fixed sizes"
             )
+        if self.ring and (len(self.shape) < 2 or self.shape[1] < 1):
+            raise ValueError(f"state slot {self.name!r} is a ring of shape {self.shape}, expected [batch, rows, ...]")
 
     @property
     def update_shape(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ddtasnet_edge import console
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.export.registry import COMPILED_TARGETS
 from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.music_options import add_music_options, music_choice
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from ddtasnet_edge.quantize import Recipe
     from ddtasnet_edge.runtimes.parity import ParityReport, StemParity
 
-COMPILED_TARGETS = ("onnx", "openvino", "tflite")
 TARGETS = (*COMPILED_TARGETS, "torch")
+#: Options that --explain, which builds nothing, has no use for.
+OF_BUNDLES = ("int8", "int4", "recipe", "max_sdr_drop", "force", "calibration", "songs", "musdb", "tracks")
 
 EXAMPLES = """\
   ddtasnet-export --target tflite --int8             # the default model, INT8, into build/
@@ -80,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    verification = _verification(arguments)
     require(EXPORT_PACKAGES, "exporting", "export")
-    from ddtasnet_edge.compiler import STAGES, Compiler
-
     if arguments.explain:
         return _explain(arguments)
+    verification = _verification(arguments)
+    from ddtasnet_edge.compiler import STAGES, Compiler
+
     recipe = _recipe(arguments)
     if recipe is None:
         return _export_auto(arguments, verification)
@@ -112,6 +114,11 @@ def _explain(arguments: argparse.Namespace) -> int:
     from ddtasnet_edge.export.passes import passes_of
     from ddtasnet_edge.models.source import find_model
 
+    useless = [f"--{name.replace('_', '-')}" for name in OF_BUNDLES if getattr(arguments, name)]
+    if useless:
+        raise ConfigError(f"--explain builds no bundle and has no use for {', '.join(useless)}; leave that out")
+    if arguments.target not in (*COMPILED_TARGETS, "all"):
+        raise ConfigError(f"--explain is about {', '.join(COMPILED_TARGETS)}; {arguments.target} has no passes")
     targets = COMPILED_TARGETS if arguments.target == "all" else (arguments.target,)
     source = find_model(arguments.model)
     console.say(source.describe(), arguments.quiet)

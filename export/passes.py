@@ -18,21 +18,21 @@ from ddtasnet_edge.export.plain_forms import (
     STREAM_BY_STREAM,
     DenseDFT,
     GateByGate,
+    GateByGateLSTM,
     SeparateAttention,
     SeparateEncoder,
 )
 from ddtasnet_edge.export.polynomial_phase import PolynomialAngle, PolynomialSine
+from ddtasnet_edge.export.registry import COMPILED_TARGETS
 from ddtasnet_edge.export.ring_attention import RingAttention
 from ddtasnet_edge.models.attention import SkipAttention
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.dft import RealDFT
-from ddtasnet_edge.models.memory import GRUMemory
+from ddtasnet_edge.models.memory import GRUMemory, LSTMMemory
 from ddtasnet_edge.models.spectral import SpectralCodec
 from ddtasnet_edge.models.time_codec import TimeEncoder
 
 Forms = Mapping[type[nn.Module], type[nn.Module]]
-
-COMPILED = ("onnx", "openvino", "tflite")
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,18 @@ class Pass:
 
     name: str
     summary: str
-    targets: tuple[str, ...] = COMPILED
+    targets: tuple[str, ...] = COMPILED_TARGETS
     forms: Forms = field(default_factory=dict)
     plain: Forms = field(default_factory=dict)
 
 
 PASSES = (
     Pass("stacked streams", "magnitude and phase in one batch, their weights read once", plain=STREAM_BY_STREAM),
-    Pass("stacked gates", "the gates of a memory in one product", plain={GRUMemory: GateByGate}),
+    Pass(
+        "stacked gates",
+        "the gates of a memory in one product",
+        plain={GRUMemory: GateByGate, LSTMMemory: GateByGateLSTM},
+    ),
     Pass(
         "stacked maps",
         "query, key and value in one product, basis and gate in one",

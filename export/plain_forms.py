@@ -16,12 +16,12 @@ from ddtasnet_edge.models.attention import SkipAttention
 from ddtasnet_edge.models.block import State, StreamBlock
 from ddtasnet_edge.models.cbam import CBAM
 from ddtasnet_edge.models.dft import RealDFT, rotation
-from ddtasnet_edge.models.memory import GRUMemory
+from ddtasnet_edge.models.memory import GRUMemory, LSTMMemory
 from ddtasnet_edge.models.time_codec import TimeEncoder
 
 
 class GateByGate(GRUMemory):
-    """Reset, update and candidate in two products each."""
+    """Reset, update and candidate in products of their own."""
 
     def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
@@ -31,6 +31,18 @@ class GateByGate(GRUMemory):
         candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         hidden = candidate + torch.sigmoid(update_x + update_h) * (hidden - candidate)
         return hidden, {"hidden": hidden}
+
+
+class GateByGateLSTM(LSTMMemory):
+    """The same for the four gates of an LSTM."""
+
+    def update(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        weight_x, weight_h, bias_x, bias_h = self.rnn.all_weights[0]
+        from_x, from_hidden = _apart(x, weight_x, bias_x, 4), _apart(state["hidden"], weight_h, bias_h, 4)
+        write, keep, new, read = (a + b for a, b in zip(from_x, from_hidden, strict=True))
+        cell = torch.sigmoid(keep) * state["cell"] + torch.sigmoid(write) * torch.tanh(new)
+        hidden = torch.sigmoid(read) * torch.tanh(cell)
+        return hidden, {"hidden": hidden, "cell": cell}
 
 
 class SeparateAttention(SkipAttention):
@@ -96,6 +108,9 @@ class _StreamByStream(StreamBlock):
 class StreamByStreamGRU(_StreamByStream, GRUMemory): ...
 
 
+class StreamByStreamLSTM(_StreamByStream, LSTMMemory): ...
+
+
 class StreamByStreamAttention(_StreamByStream, SkipAttention): ...
 
 
@@ -113,6 +128,7 @@ class StreamByStreamLinear(nn.Linear):
 
 STREAM_BY_STREAM: dict[type[nn.Module], type[Any]] = {
     GRUMemory: StreamByStreamGRU,
+    LSTMMemory: StreamByStreamLSTM,
     SkipAttention: StreamByStreamAttention,
     CBAM: StreamByStreamCBAM,
     nn.Linear: StreamByStreamLinear,

@@ -20,14 +20,18 @@ from ddtasnet_edge.models.spectral import SpectralCodec
 # A product with it, cut off at one, is the sign of a value: no comparison, no selection. Values within 1e-30 of zero,
 # which lie on a cut anyway, get something between.
 STEEP = 1e30
-# Keeps 0 / 0 away from silence; nothing against the smallest magnitude that is not taken for zero (1e-9).
-TINY = 1e-12
+# Keeps 0 / 0 away from silence; nothing against any magnitude whose square a float32 can hold.
+TINY = 1e-30
 
 Samples = NDArray[np.float64]
 
 
 class PolynomialAngle(SpectralCodec):
-    """Angles by a polynomial, to 5e-7 radians in bins above 1e-5, to 2e-6 above 1e-7."""
+    """Angles by a polynomial, to 5e-7 radians.
+
+    Bins that the network takes for empty, below 1e-9, have an angle here too; nobody hears it, as their magnitude is
+    what it is multiplied with.
+    """
 
     def angle(self, real: Tensor, imaginary: Tensor, power: Tensor) -> Tensor:
         # Half the angle has a tangent between -1 and 1 if the bin is turned to the right first: no octants.
@@ -35,13 +39,13 @@ class PolynomialAngle(SpectralCodec):
         angle = tangent * _horner(TWICE_ARCTANGENT, tangent * tangent)
         # Upwards for an imaginary part of zero, which DC and Nyquist have: their angle is 0 or plus pi.
         quarter = (0.5 * math.pi) * (imaginary * STEEP + 1.0).clamp(-1.0, 1.0)
-        # To the right for an empty bin, whose angle is 0.
+        # To the right for silence, whose angle is 0.
         left = (real * -STEEP - 1.0).clamp(-1.0, 1.0)
         return quarter + left * (quarter - angle)
 
 
 class PolynomialSine(SpectralCodec):
-    """Cosines and sines by polynomials, to 5e-7."""
+    """Cosines and sines by polynomials, to 8e-7 within a turn; beyond, to the rounding of the angle itself."""
 
     def cosine_and_sine(self, phase: Tensor) -> tuple[Tensor, Tensor]:
         turns = phase * (0.5 / math.pi)

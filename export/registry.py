@@ -22,6 +22,9 @@ EXPORTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tflite": ("ddtasnet_edge.export.tflite_exporter", ("litert_torch", "ai_edge_litert")),
 }
 
+#: Those with a graph; torch runs the model itself.
+COMPILED_TARGETS = tuple(target for target in EXPORTERS if target != "torch")
+
 
 class Exporter(Protocol):
     """What every exporter module offers."""

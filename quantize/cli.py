@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ddtasnet_edge import console
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import ConfigError
-from ddtasnet_edge.export.cli import COMPILED_TARGETS, DEFAULT_BUDGET
+from ddtasnet_edge.export.cli import DEFAULT_BUDGET
+from ddtasnet_edge.export.registry import COMPILED_TARGETS
 from ddtasnet_edge.figures import check_plot
 from ddtasnet_edge.music_options import add_music_options, music_choice
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -14,9 +14,11 @@ from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray
 from tests.bundles import Workshop
 
-HOPS = 200
-# Python's own small change, such as the frames of calls and single numbers: less than a hop of samples, 4096 bytes.
-SMALL_CHANGE = 4000
+HOPS = 100
+ROUNDS = 5
+# Python's own small change, such as the frames of calls and single numbers, is 1100 bytes. Not seen beside it are arrays
+# of a few numbers, and what a runtime allocates on its own.
+SMALL_CHANGE = 1500
 RECIPES = ("float32", "static_wi8_ai8")
 TARGETS = ("onnx", "openvino", "tflite")
 
@@ -48,20 +50,31 @@ def allocated(session: Session, hop: FloatArray, out: FloatArray) -> tuple[int, 
 def test_steps_allocate_nothing(session: Session) -> None:
     hop = np.zeros(session.spec.mix_shape[1:], dtype=np.float32)
     out = np.empty(session.spec.stems_shape[1:], dtype=np.float32)
-    allocated(session, hop, out)
-    left, most = allocated(session, hop, out)
-    # Less than a byte per hop: the number that tracemalloc returned takes 32 itself.
-    assert left < HOPS
-    assert most <= SMALL_CHANGE
+    rounds = [allocated(session, hop, out) for _ in range(ROUNDS)]
+    # Less than a byte per hop: the number that tracemalloc returned takes 32 itself. The least of all rounds: what
+    # happens once in a while, in the first round or by itself, is not made on every hop.
+    assert min(left for left, _ in rounds) < HOPS
+    assert min(most for _, most in rounds) <= SMALL_CHANGE
+
+
+def copies_memories(session: Session) -> None:
+    for _, value in session._read_state().items():
+        value.copy()
+
+
+def names_memories(session: Session) -> None:
+    _ = {f"{slot.name}_in": slot for slot in session.spec.slots}
 
 
 @pytest.mark.usefixtures("traced")
-def test_an_array_per_hop_would_be_seen(session: Session) -> None:
-    hop = np.zeros(session.spec.mix_shape[1:], dtype=np.float32)
-    stems = [session.step(hop)]
-    before, _ = tracemalloc.get_traced_memory()
-    stems.append(session.step(hop).copy())
-    assert tracemalloc.get_traced_memory()[0] - before > SMALL_CHANGE
+@pytest.mark.parametrize("waste", [copies_memories, names_memories])
+def test_waste_would_be_seen(tiny: Workshop, waste: Callable[[Session], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_session(tiny.bundle("onnx", "float32")) as session:
+        hop = np.zeros(session.spec.mix_shape[1:], dtype=np.float32)
+        out = np.empty(session.spec.stems_shape[1:], dtype=np.float32)
+        step_into = session.step_into
+        monkeypatch.setattr(session, "step_into", lambda hop, out: (waste(session), step_into(hop, out)))
+        assert min(allocated(session, hop, out)[1] for _ in range(ROUNDS)) > SMALL_CHANGE
 
 
 def test_tensors_of_the_interpreter_stay_where_they_are(tiny: Workshop) -> None:

@@ -136,7 +136,7 @@ class TestDamage:
     def test_an_unknown_schema(self, tiny: Workshop, tmp_path: Path) -> None:
         path = copy_of(tiny, FLOAT[0], tmp_path)
         edit(path, lambda values: values.update(schema=99))
-        assert "has schema 99, this version reads schema 1" in refusal(path)
+        assert "has schema 99, this version reads schema 1 and 2" in refusal(path)
 
     def test_an_unknown_target(self, tiny: Workshop, tmp_path: Path) -> None:
         path = copy_of(tiny, FLOAT[0], tmp_path)

@@ -17,6 +17,7 @@ from ddtasnet_edge.clips import Clip, default_clip
 from ddtasnet_edge.compiler import Compiler
 from ddtasnet_edge.config import DDTasNetConfig
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.export.passes import with_passes
 from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.quantize.plan import layers_of
 from ddtasnet_edge.quantize.recipe import Recipe, is_kept_float, read_recipe
@@ -90,7 +91,7 @@ class TestAutoRecipe:
             assert facts["layers"].get(layer, "float32") == why["chosen"]
             assert set(why["alone"]) == {precision.name for precision in TRIED}
         with open_session(bundle.path) as session:
-            assert session.spec == compiler.source.model.spec()
+            assert session.spec == with_passes(compiler.source.model, "onnx").spec()
 
     def test_its_recipe_can_be_used_again(self, search: Search, compiler: Compiler, tmp_path: Path) -> None:
         bundle, _ = search(0.5).compile("onnx", begin=begun([]))

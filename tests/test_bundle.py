@@ -111,11 +111,11 @@ def test_a_missing_manifest(folder: Path) -> None:
     assert "has no manifest.json" in refusal(folder)
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None])
+@pytest.mark.parametrize("schema", [0, 3, "1", None])
 def test_an_unknown_schema(folder: Path, schema: object) -> None:
     edit(folder, lambda values: values.update(schema=schema))
     message = refusal(folder)
-    assert f"has schema {schema}, this version reads schema 1" in message
+    assert f"has schema {schema}, this version reads schema 1 and 2" in message
     assert "export the bundle again" in message
 
 

@@ -12,11 +12,14 @@ from ddtasnet_edge.benchmarks import cli as bench_cli
 from ddtasnet_edge.benchmarks import pass_suite
 from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.compiler import Compiler
+from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.export.cli import main
 from ddtasnet_edge.export.explain import Explained, explain
 from ddtasnet_edge.export.passes import passes_of
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
+from ddtasnet_edge.quantize import INT8
 from tests.small import UNITS, small_config
 
 # Of float32.
@@ -102,3 +105,22 @@ def check_bundles(run: object) -> object:
         return run(bundles, options, quiet)  # type: ignore[operator]
 
     return checked
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--target", "torch"], "--explain is about onnx, openvino, tflite; torch has no passes"),
+        (["--target", "onnx", "--int8"], "--explain builds no bundle and has no use for --int8; leave that out"),
+        (["--target", "onnx", "--force", "--songs", "songs"], "no use for --force, --songs"),
+    ],
+)
+def test_what_cannot_be_explained(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*given, "--explain"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_step_without_a_pass_is_float(tmp_path: Path) -> None:
+    compiler = Compiler("tiny", without=passes_of("onnx")[0])
+    with pytest.raises(ConfigError, match="build float32"):
+        compiler.build(tmp_path, "onnx", INT8)

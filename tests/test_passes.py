@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddtasnet_edge.export.passes import COMPILED, PASSES, Pass, passes_of, with_passes
+from ddtasnet_edge.export.passes import PASSES, Pass, passes_of, with_passes
 from ddtasnet_edge.export.polynomial_phase import PolynomialAngle, PolynomialSine
+from ddtasnet_edge.export.registry import COMPILED_TARGETS
 from ddtasnet_edge.export.trace import trace_step
 from ddtasnet_edge.models.block import State
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 from ddtasnet_edge.models.spectral import SpectralCodec
-from tests.contract import assert_states_close
 from tests.small import noise, small_config
 
 # Of the largest value; float32 rounds at 6e-8.
@@ -43,6 +43,16 @@ def stream(model: DDTasNet, mix: Tensor) -> tuple[Tensor, State]:
     return torch.cat(stems, dim=-1), state
 
 
+def assert_equal(found: Tensor, expected: Tensor) -> None:
+    assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+def assert_states_equal(found: State, expected: State) -> None:
+    assert list(found) == list(expected)
+    for slot, value in expected.items():
+        assert_equal(found[slot], value)
+
+
 def operators(model: DDTasNet) -> list[str]:
     return [str(node.target) for node in trace_step(model).graph.nodes if node.op == "call_function"]
 
@@ -54,16 +64,21 @@ def test_a_pass_changes_operators_and_nothing_else(model: DDTasNet, each: Pass, 
     # More hops than the attention remembers, then silence.
     mix = torch.cat([0.1 * noise(1, 2, 9 * HOP), torch.zeros(1, 2, 3 * HOP)], dim=-1)
     (stems, state), (expected, expected_state) = stream(with_it, mix), stream(without, mix)
-    assert (stems - expected).abs().max() <= TOLERANCE * expected.abs().max()
-    assert_states_close(state, expected_state, each.name)
+    assert_equal(stems, expected)
+    assert_states_equal(state, expected_state)
 
 
-@pytest.mark.parametrize("target", COMPILED)
+@pytest.mark.parametrize("each", [each for each in PASSES if "onnx" in each.targets], ids=lambda each: each.name)
+def test_passes_fit_a_network_of_lstms_too(each: Pass) -> None:
+    test_a_pass_changes_operators_and_nothing_else(create_model(small_config(cell="lstm")).eval(), each, "onnx")
+
+
+@pytest.mark.parametrize("target", COMPILED_TARGETS)
 def test_all_passes_together_are_the_network(model: DDTasNet, target: str) -> None:
     mix = 0.1 * noise(1, 2, 12 * HOP)
     (stems, state), (expected, expected_state) = stream(with_passes(model, target), mix), stream(model, mix)
-    assert (stems - expected).abs().max() <= TOLERANCE * expected.abs().max()
-    assert_states_close(state, expected_state, target)
+    assert_equal(stems, expected)
+    assert_states_equal(state, expected_state)
 
 
 def test_the_model_stays_what_it_was_and_shares_its_weights(model: DDTasNet) -> None:
@@ -82,7 +97,7 @@ def test_the_reference_goes_through_no_pass(model: DDTasNet) -> None:
     assert [type(module) for module in with_passes(model, "torch").modules()] == [type(m) for m in model.modules()]
 
 
-@pytest.mark.parametrize("target", COMPILED)
+@pytest.mark.parametrize("target", COMPILED_TARGETS)
 def test_rows_of_rings_may_lie_in_any_order(model: DDTasNet, target: str) -> None:
     passed = with_passes(model, target)
     rings = [slot.name for slot in passed.spec().slots if slot.ring]
@@ -102,7 +117,7 @@ def test_rows_of_rings_may_lie_in_any_order(model: DDTasNet, target: str) -> Non
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.floats(-3.1415926, 3.1415926), st.floats(-5.0, 5.0))
+@given(st.floats(-3.1415926, 3.1415926), st.floats(-8.5, 5.0))
 def test_the_polynomial_angle_is_that_of_the_bin(angle: float, level: float) -> None:
     codec, form = SpectralCodec(64, 32, 44100), PolynomialAngle(64, 32, 44100)
     radius = torch.tensor(10.0**level)
@@ -111,7 +126,7 @@ def test_the_polynomial_angle_is_that_of_the_bin(angle: float, level: float) -> 
     found, expected = form.angle(real, imaginary, power), codec.angle(real, imaginary, power)
     # Around the cut the two may lie on either side.
     apart = (found - expected + math.pi) % (2.0 * math.pi) - math.pi
-    assert abs(apart.item()) <= 1e-6
+    assert abs(apart.item()) <= 6e-7
 
 
 @pytest.mark.parametrize(
@@ -131,4 +146,4 @@ def test_polynomial_cosines_and_sines() -> None:
         error = np.abs(found.numpy() - expected(phase.double().numpy()))
         # To a rounding error of the angle itself, 20 * 6e-8, beyond the first turn.
         assert error.max() <= 2.5e-6
-        assert error[np.abs(phase.numpy()) < math.pi].max() <= 1e-6
+        assert error[np.abs(phase.numpy()) < math.pi].max() <= 8e-7

@@ -71,3 +71,9 @@ def test_json_round_trip() -> None:
 def test_slot_names_are_unique() -> None:
     with pytest.raises(ValueError, match="unique"):
         replace(SPEC, slots=(Slot("hidden", (1,)), Slot("hidden", (2,))))
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (1, 0, 3)])
+def test_a_ring_has_rows(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"is a ring of shape .*, expected \[batch, rows, ...\]"):
+        Slot("past", shape, ring=True)
