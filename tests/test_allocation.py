@@ -16,8 +16,8 @@ from tests.bundles import Workshop
 
 HOPS = 100
 ROUNDS = 5
-# Python's own small change, such as the frames of calls and single numbers, is 1100 bytes. Not seen beside it are arrays
-# of a few numbers, and what a runtime allocates on its own.
+# Python's own small change, such as frames of calls and single numbers, is 1100 bytes. Not seen beside it are arrays of
+# a few numbers, and what a runtime allocates on its own.
 SMALL_CHANGE = 1500
 RECIPES = ("float32", "static_wi8_ai8")
 TARGETS = ("onnx", "openvino", "tflite")
