@@ -1,7 +1,7 @@
 """One task on one peer in a fresh process: what crashes or leaks there harms nobody else.
 
-`python -m ddtasnet_edge.benchmarks.peers.worker JOB` takes a PeerJob as JSON and prints what it found as the last line
-of stdout, an object with `error` when that is a failure.
+`python -m ddtasnet_edge.benchmarks.peers.worker JOB` takes a PeerJob as JSON and prints what it found on stdout, an
+object with `error` when that is a failure.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ddtasnet_edge.benchmarks.peers.place import PeerPlace
 from ddtasnet_edge.benchmarks.peers.registry import PEERS, Peer, peer_module
+from ddtasnet_edge.benchmarks.process import keep_stdout
 from ddtasnet_edge.benchmarks.timing import measure_hops
 from ddtasnet_edge.errors import EdgeError
 from ddtasnet_edge.runtimes.parity import compare
@@ -97,13 +98,13 @@ def reason_of(error: BaseException) -> str:
 
 def main() -> int:
     """Do the task of the command line."""
+    print_result = keep_stdout()
     job = PeerJob(**json.loads(sys.argv[1]))
     try:
         found = work(job)
     except Exception as error:  # noqa: BLE001 - converters raise whatever they please, and that is the result here
         found = {"error": reason_of(error)}
-    sys.stderr.flush()
-    print(f"\n{json.dumps(found)}", flush=True)
+    print_result(found)
     return 0
 
 
