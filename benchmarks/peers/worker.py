@@ -7,7 +7,9 @@ object with `error` when that is a failure.
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -57,6 +59,12 @@ class PeerCheck:
     failure: str | None
     hop_us: float
     size_bytes: int
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PeerCheck:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON, which has no NaN."""
+        known = {name: math.nan if values[name] is None else values[name] for name in ("snr_db", "dsdr_db")}
+        return cls(**{**values, **known})
 
 
 def work(job: PeerJob) -> dict[str, Any]:
