@@ -15,11 +15,11 @@ from ddtasnet_edge.benchmarks.report import count_threads
 
 COLUMNS = ("peer", "bits", "p50", "spread", "x torch", "/ours", "SNR", "dSDR", "MB", "build", "remark")
 LEGEND = """\
-p50: ms, median over rounds of each round's median hop; spread: from the fastest to the slowest round, in % of p50
+p50: ms, median over rounds of each round's median hop; spread: from the fastest to the slowest round, in % of p50;
 x torch: p50 of torch-eager / p50; /ours: p50 / p50 of our fastest bundle; both the median over rounds of the ratio
 within one round. SNR: dB against the stems of PyTorch; dSDR: dB, of the stem that changed most. A peer whose output
-is wrong is not timed. MB: files; build: s
-Compared with the fastest peer is the fastest of our bundles within 0.05 dB dSDR, or of unknown dSDR"""
+is wrong is not timed. MB: files; build: s.
+Compared with the fastest peer is the fastest of our bundles within 0.05 dB dSDR, or of unknown dSDR."""
 COMPARISON_COLUMNS = ("what", "ours", "fastest peer", "gain", "dSDR of ours", "dSDR of the peer")
 # By how many dB a stem of our bundle may change for it to stand for ours in a comparison.
 LARGEST_DSDR = 0.05
