@@ -28,13 +28,13 @@ EXAMPLES = """\
   ddtasnet-bench --compare old.json new.json         # two files of pytest benchmarks/bench_step.py
 """
 
-#: The options that each mode takes besides --device, --hops and --json; None: a plain run.
+#: The options that each mode takes besides --device and --json; None: a plain run.
 UNDERSTOOD: dict[str | None, set[str]] = {
-    None: {"bundles", "minutes", "paced", "hog", "realtime", "threads"},
-    "profile": {"bundles"},
-    "peers": {"model", "threads"},
-    "passes": {"model"},
-    "scaling": {"model"},
+    None: {"bundles", "hops", "minutes", "paced", "hog", "realtime", "threads"},
+    "profile": {"bundles", "hops"},
+    "peers": {"model", "hops", "threads"},
+    "passes": {"model", "hops"},
+    "scaling": {"model", "hops"},
     "compare": set(),
 }
 

@@ -3,8 +3,8 @@
 A machine is half as fast on some days, and another is faster on all days. What is compared is the fastest hop of a
 bundle over the fastest reading of the weights as float32 in the same process: a reference that no change of ours makes
 slower or faster, and that with batch 1 is held back by what holds back the step. The fastest, because what else the
-machine does only ever adds: between two runs of the same code beside three other jobs on two cores, the ratio of four
-bundles moved by 3 to 21 % by the p50, by 0 to 8 % by the fastest hop. How hops scatter is `ddtasnet-bench`'s to say.
+machine does only ever adds: between two runs of the same code on a busy two-core machine, the ratio of four bundles
+moved by 3 to 21 % by the p50, by 0 to 8 % by the fastest hop. How hops scatter is `ddtasnet-bench`'s to say.
 """
 
 from __future__ import annotations

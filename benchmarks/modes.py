@@ -10,7 +10,6 @@ from typing import Any
 
 from ddtasnet_edge import api, console
 from ddtasnet_edge.benchmarks import compare, pass_suite, scaling_suite
-from ddtasnet_edge.benchmarks.machine import HOST
 from ddtasnet_edge.benchmarks.peers.report import print_peers
 from ddtasnet_edge.benchmarks.peers.suite import run_peers
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
@@ -118,7 +117,7 @@ def _print_times(report: BenchReport) -> None:
 
 def _print_passes(report: pass_suite.PassReport) -> None:
     console.print_table("Passes of the step", pass_suite.COLUMNS, report.rows())
-    print(pass_suite.LEGEND, report.machine.note(HOST), sep="\n")
+    print(pass_suite.LEGEND, *report.notes(), sep="\n")
 
 
 def _print_comparison(found: compare.BenchComparison) -> None:

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ddtasnet_edge.errors import EdgeError
 
+# Of output that is no result, for the message.
+SHOWN_BYTES = 80
+
 
 class ProcessDiedError(EdgeError):
     """A signal ended a process: a crash in native code, or no memory left."""
+
+
+def keep_stdout() -> Callable[[Mapping[str, Any]], None]:
+    """To be called first in a module that `run_module` runs: stdout is for the result alone from now on.
+
+    What anything else prints there, native libraries at exit too, goes to stderr. Returns what prints the result.
+    """
+    kept = os.dup(1)
+    os.dup2(2, 1)
+
+    def print_result(result: Mapping[str, Any]) -> None:
+        with os.fdopen(kept, "w", encoding="utf-8") as stdout:
+            json.dump(result, stdout)
+
+    return print_result
 
 
 def run_module(
@@ -24,20 +43,25 @@ def run_module(
     patience: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What `python -m ddtasnet_edge.benchmarks.<module> JOB` prints as the last line of stdout, both as JSON.
+    """What `python -m ddtasnet_edge.benchmarks.<module> JOB` prints on stdout, both as JSON.
 
     given: its stdin; patience: seconds until it is stopped. Raises EdgeError with the last line that it said when it
-    fails or takes too long, ProcessDiedError when a signal ended it.
+    fails, takes too long or prints something else, ProcessDiedError when a signal ended it.
     """
     command = [sys.executable, "-m", f"ddtasnet_edge.benchmarks.{module}", json.dumps(job)]
     try:
         done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=patience, env=environment)
     except subprocess.TimeoutExpired as expired:
         raise EdgeError(f"took longer than {expired.timeout / 60:.0f} minutes") from None
-    if done.returncode == 0:
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
     said = done.stderr.decode(errors="replace")
+    if done.returncode == 0:
+        try:
+            found: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            printed = repr(done.stdout[:SHOWN_BYTES].decode(errors="replace")) if done.stdout else "nothing"
+            reason = f"the process of {module} printed {printed} where its result in JSON was expected"
+            raise EdgeError(reason) from subprocess.SubprocessError(said)
+        return found
     if done.returncode < 0:
         died = f"the process died of {signal.Signals(-done.returncode).name}"
         raise ProcessDiedError(died) from subprocess.SubprocessError(said)

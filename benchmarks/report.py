@@ -94,6 +94,11 @@ class BundleResult(BundleFacts):
         return median(one.load_us for one in self.rounds)
 
     @property
+    def first_stems_us(self) -> float:
+        """Microseconds from the path to the end of the first step, median over the rounds."""
+        return median(one.first_stems_us for one in self.rounds)
+
+    @property
     def peak_rss_bytes(self) -> int | None:
         """Largest resident memory of any round; None where the system does not tell."""
         return max((one.peak_rss_bytes for one in self.rounds if one.peak_rss_bytes is not None), default=None)
@@ -118,7 +123,7 @@ class BundleResult(BundleFacts):
             "p50_over_floor": self.p50_over_floor,
             "overhead_us": self.overhead_us,
             "load_us": self.load_us,
-            "first_stems_us": median(one.first_stems_us for one in self.rounds),
+            "first_stems_us": self.first_stems_us,
             "peak_rss_bytes": self.peak_rss_bytes,
             "bandwidth": self.bandwidth,
         }
@@ -179,7 +184,7 @@ class BenchReport:
         realtime = dict.fromkeys(one.realtime.note() for one in rounds if one.realtime is not None)
         hogs = [] if self.cores is None else [self.cores.note()]
         bundles = (_bundle_note(result) + self._buffer_note(result) for result in self.results)
-        return [self.machine.note(self.device), self._mode_note(), *hogs, *realtime, *bundles]
+        return [self.machine.note(self.device), self.mode_note(), *hogs, *realtime, *bundles]
 
     def _buffer(self, result: BundleResult) -> dict[str, float | None]:
         """What the output must wait so that no hop is late; back-to-back, hops do not wait and nothing tells."""
@@ -193,7 +198,8 @@ class BenchReport:
             return ""
         return f"; no miss with a buffer of {_ms(times.buffer_us)} ms (whole hops: {times.buffer_hops})"
 
-    def _mode_note(self) -> str:
+    def mode_note(self) -> str:
+        """How it was measured, in a line."""
         mode = "paced (times count from the tick of the hop clock)" if self.mode == PACED else self.mode
         length = f"{self.hops} hops" if self.minutes is None else f"{self.minutes:g} minutes"
         return (
@@ -222,7 +228,7 @@ def _bundle_note(result: BundleResult) -> str:
     return (
         f"{result.bundle}: {result.runtime}, graph {result.digest}, {result.status}, hop budget "
         f"{_ms(result.hop_times.budget_us)} ms, {result.weight_bytes / 1e6:.1f} MB of weights per hop "
-        f"at {result.bandwidth / 2**30:.1f} GiB/s{overhead}"
+        f"at {result.bandwidth / 2**30:.1f} GiB/s, first stems after {result.first_stems_us / 1000:.0f} ms{overhead}"
     )
 
 

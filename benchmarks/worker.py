@@ -1,7 +1,7 @@
 """One round of one bundle in a fresh process, so that load time and peak memory belong to that bundle alone.
 
 `python -m ddtasnet_edge.benchmarks.worker JOB` takes a Job as JSON and, on stdin, the hops to feed as `to_npy` writes
-them; it prints a Round as the last line of stdout.
+them; it prints a Round on stdout.
 On an error it prints one line on stderr and exits with the code of that error.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
+from ddtasnet_edge.benchmarks.process import keep_stdout
 from ddtasnet_edge.benchmarks.realtime import RealTime, enter_realtime
 from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, measure_overhead
 from ddtasnet_edge.errors import EdgeError
@@ -127,6 +128,7 @@ def peak_rss(status: Path = Path("/proc/self/status")) -> int | None:
 
 def serve(measure: Callable[[Job, FloatArray], Any]) -> int:
     """Run the job of the command line on the hops of stdin; the result is a dataclass. Returns the exit code."""
+    print_result = keep_stdout()
     job = Job(**json.loads(sys.argv[1]))
     hops = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
     try:
@@ -134,7 +136,7 @@ def serve(measure: Callable[[Job, FloatArray], Any]) -> int:
     except EdgeError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(json.dumps(asdict(result)))
+    print_result(asdict(result))
     return 0
 
 

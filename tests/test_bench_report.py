@@ -85,7 +85,7 @@ def test_the_notes_carry_the_facts_of_the_run() -> None:
     notes = "\n".join(replace(a_report(a_result("onnx", [1.0])), mode="paced", threads=2).notes())
     machine = describe_machine()
     facts = [machine.cpu, machine.governor, machine.system, machine.python, "paced", "2 threads", "100 warm-up hops"]
-    facts += ["input: silence", "fake 1.0", "0123456789ab", "verified", "device host"]
+    facts += ["input: silence", "fake 1.0", "0123456789ab", "verified", "device host", "first stems after 6 ms"]
     assert [fact for fact in facts if fact not in notes] == []
 
 

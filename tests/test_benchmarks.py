@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from ddtasnet_edge.benchmarks import sound, suite, timing, worker
 from ddtasnet_edge.benchmarks.bandwidth import read_bandwidth
+from ddtasnet_edge.benchmarks.process import run_module
 from ddtasnet_edge.benchmarks.realtime import RealTime
 from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, measure_overhead, pool
 from ddtasnet_edge.benchmarks.worker import Job, Round, measure_round, peak_rss, to_npy
@@ -332,6 +334,7 @@ def test_a_worker_that_fails_says_so_in_one_line(tmp_path: Path) -> None:
     ("code", "stderr", "message"),
     [
         (-4, b"noise\n", "^the process died of SIGILL measuring some.edge; .* try another version"),
+        (0, b"noise\n", "^the process of worker printed nothing where its result in JSON was expected$"),
         (1, b"Traceback (most recent call last):\n  ...\nMemoryError: out of memory\n", "^MemoryError: out of memory$"),
     ],
 )
@@ -343,6 +346,42 @@ def test_a_worker_that_dies_is_explained(
     with pytest.raises(EdgeError, match=message) as caught:
         suite.run_worker(Job("some.edge", 1, 0, 1, False, 4096), ramp(1))
     assert stderr.decode() in str(caught.value.__cause__)  # --debug shows all of it
+
+
+# Stands in for Python: what it measures prints past Python's stdout, meanwhile and after Python's own last words.
+NOISY = """
+import atexit, os, sys
+sys.argv[1:] = sys.argv[3:]
+atexit.register(os.write, 1, b"native\\n")
+from ddtasnet_edge.benchmarks.peers import worker as peers_worker
+from ddtasnet_edge.benchmarks.timing import HopTimes
+from ddtasnet_edge.benchmarks.worker import serve
+
+def measure(*_):
+    os.write(1, b"native\\n")
+    print("python")
+    return HopTimes(1.0, (2.0,), 3.0)
+
+peers_worker.work = lambda job: vars(measure())
+sys.exit(MAIN)
+"""
+
+
+@pytest.mark.parametrize(
+    ("main", "job"),
+    [
+        ("serve(measure)", asdict(Job("some.edge", 1, 0, 1, False, 4096))),
+        ("peers_worker.main()", {"task": "measure", "peer": "onnx", "root": "", "threads": 1}),
+    ],
+)
+def test_what_libraries_print_is_not_taken_for_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: str, job: dict[str, object]
+) -> None:
+    stub = tmp_path / "python"
+    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -c {shlex.quote(NOISY.replace("MAIN", main))} "$@"\n')
+    stub.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stub))
+    assert run_module("worker", job, to_npy(ramp(1))) == {"budget_us": 1.0, "times_us": [2.0], "busy_us": 3.0}
 
 
 # Suite

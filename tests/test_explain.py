@@ -88,11 +88,18 @@ def test_passes_are_timed_against_the_step_with_all(
     monkeypatch.setattr(pass_suite, "run_suite", check_bundles(pass_suite.run_suite))
     arguments = ["--passes", "--model", str(tmp_path / "few.json"), "--hops", "3"]
     assert bench_cli.main([*arguments, "--json", str(tmp_path / "gains.json")]) == 0
-    rows = json.loads((tmp_path / "gains.json").read_text())["rows"]
+    values = json.loads((tmp_path / "gains.json").read_text())
+    rows = values["rows"]
     assert [row["pass"] for row in rows] == [each.name for each in passes_of("onnx")]
     assert len({row["on_us"] for row in rows}) == 1
     assert all(row["off_us"] > 0.0 for row in rows)
-    assert "stacked streams" in capsys.readouterr().out
+    assert all(0.0 < row["low"] <= row["gain"] <= row["high"] for row in rows)
+    assert {(row["model"], row["target"]) for row in rows} == {("few", "onnx")}
+    report = pass_suite.PassReport.from_dict(values)
+    assert json.loads(json.dumps(report.to_dict())) == values
+    assert report.model == str(tmp_path / "few.json")
+    out = capsys.readouterr().out
+    assert all(fact in out for fact in ("stacked streams", "(device host)", "3 interleaved rounds", "onnxruntime"))
 
 
 def check_bundles(run: object) -> object:

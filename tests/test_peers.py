@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.benchmarks.timing import HopTimes
 from ddtasnet_edge.errors import ConfigError, EdgeError
 from ddtasnet_edge.export import EXPORTERS
+from ddtasnet_edge.files import json_safe
 from ddtasnet_edge.quantize.recipe import RECIPES
 from tests.small import small_config
 from tests.test_packaging import PROJECT
@@ -182,9 +184,9 @@ def report_of(*results: PeerResult) -> PeersReport:
     )
 
 
-def timed(name: str, *medians_us: float, failure: str | None = None) -> PeerResult:
+def timed(name: str, *medians_us: float, failure: str | None = None, dsdr_db: float = 0.01) -> PeerResult:
     """The result of a peer with one hop per round."""
-    check = PeerCheck("fake 1.0", 50.0, 0.01, failure, 1000.0, 5_000_000)
+    check = PeerCheck("fake 1.0", 50.0, dsdr_db, failure, 1000.0, 5_000_000)
     return PeerResult(PEERS[name], failure, 7.0, check, tuple(make_round(elapsed) for elapsed in medians_us))
 
 
@@ -216,6 +218,23 @@ def test_equals_are_compared_with_equals() -> None:
         "INT8, any runtime": (int8, "openvino-weights", 2.0),
         "INT8, onnxruntime": (int8, "onnx-gru-int8", 3.0),
     }
+
+
+def test_what_is_rough_does_not_stand_for_ours() -> None:
+    rough, fine, other = our_name("tflite", "static_wi8_ai8"), our_name("onnx", "static_wi8_ai8"), "openvino-weights"
+    for dsdr_db, ours in ((0.06, fine), (-0.06, fine), (0.05, rough), (math.nan, rough)):
+        report = report_of(timed(rough, 300.0, dsdr_db=dsdr_db), timed(fine, 400.0), timed(other, 600.0))
+        assert [one.ours for one in report.comparisons()] == [ours]
+    assert f"{rough} 2.00x as fast as {other} (dSDR - and +0.010 dB)" in report.notes()[0]
+
+
+def test_a_report_survives_json() -> None:
+    unheard = timed("onnx", 1000.0, 1500.0, dsdr_db=math.nan)
+    report = report_of(timed(REFERENCE, 1000.0, 1500.0), unheard, PeerResult(PEERS["openvino-ptq"], "broke"))
+    values = json.loads(json.dumps(json_safe(report.to_dict())))
+    again = PeersReport.from_dict(values)
+    assert json.loads(json.dumps(json_safe(again.to_dict()))) == values
+    assert (again.rows(), again.notes()) == (report.rows(), report.notes())
 
 
 def test_a_failed_peer_has_a_row_and_no_figures() -> None:
@@ -251,6 +270,7 @@ def test_json_holds_every_round_and_every_fact() -> None:
     [
         (["some.edge", "--peers"], "--peers has no use for bundles; leave that out"),
         (["--peers", "--paced"], "--peers has no use for --paced"),
+        (["--compare", "old.json", "new.json", "--hops", "5"], "--compare has no use for --hops"),
         (["--model", "tiny"], "no use for --model"),
         (["--peers", "--model", "smal"], "unknown preset 'smal'"),
         (["--peers", "--model", "absent.safetensors"], "no checkpoint file at absent.safetensors"),

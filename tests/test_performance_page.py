@@ -3,63 +3,61 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ddtasnet_edge import console
+from ddtasnet_edge.benchmarks.hogs import Cores
 from ddtasnet_edge.benchmarks.machine import Machine
+from ddtasnet_edge.benchmarks.pass_suite import PassReport, PassRun
+from ddtasnet_edge.benchmarks.peers import report as peers_report
+from ddtasnet_edge.benchmarks.peers.registry import PEERS, REFERENCE, our_name
+from ddtasnet_edge.benchmarks.peers.report import PeersReport
+from ddtasnet_edge.benchmarks.peers.result import PeerResult
+from ddtasnet_edge.benchmarks.peers.worker import PeerCheck
 from ddtasnet_edge.benchmarks.performance_page import main
 from ddtasnet_edge.benchmarks.performance_sections import SECTIONS
+from ddtasnet_edge.benchmarks.realtime import RealTime
 from ddtasnet_edge.benchmarks.report import PACED, BenchReport
 from ddtasnet_edge.benchmarks.scaling import ScaledModel, ScalingReport
-from tests.test_bench_report import a_report, a_result
+from ddtasnet_edge.benchmarks.timing import HopTimes
+from tests.test_bench_report import a_report, a_result, a_round
 
 MACHINE = Machine("Board 7", "Fast 1", 4, "performance", "Linux", "3.11")
 # Hop budget 1 ms; p50 and p99 in microseconds.
 BENCH = replace(a_report(a_result("torch", [900.0, 1500.0]), a_result("tflite", [100.0, 300.0])), machine=MACHINE)
-FAST = {"p50_us": 250.0, "medians_us": [250.0], "spread": 0.1, "x_torch": 4.0, "x_ours": 1.0}
-UNTIMED = {"p50_us": None, "medians_us": [], "spread": None, "x_torch": None, "x_ours": None}
+HEARD = PeerCheck("fake 1.0", 60.0, float("nan"), None, 1.0, 5_000_000)
+INT8 = our_name("tflite", "static_wi8_ai8")
 
 
-def peer(name: str, summary: dict[str, Any], *, ours: bool = False, **changes: Any) -> dict[str, Any]:
-    check = {"snr_db": 60.0, "dsdr_db": None, "failure": None, "hop_us": 1.0, "size_bytes": 1}
-    about = {"name": name, "bits": 8, "ours": ours, "how": "by default"}
-    return {"peer": about, "failure": None, "check": check, "summary": summary, **changes}
+def timed(name: str, elapsed_us: float) -> PeerResult:
+    return PeerResult(PEERS[name], None, 7.0, HEARD, (HopTimes(1000.0, (elapsed_us,), elapsed_us),))
 
 
-PEERS = {
-    "device": "rpi5",
-    "machine": asdict(MACHINE),
-    "model": "base",
-    "weights": "preset base, random weights",
-    "hops": 50,
-    "rounds": 5,
-    "threads": 1,
-    "input": "silence",
-    "versions": {"onnx": "1.2"},
-    "results": [peer("ours-tflite", FAST, ours=True), peer("litert-int8", UNTIMED, failure="no | kernel", check=None)],
-    "comparisons": [
-        {"what": "INT8", "ours": "a", "peer": "b", "gain": 1.254, "ours_dsdr_db": 0.001, "peer_dsdr_db": None}
-    ],
-}
-PASSES = {
-    "machine": asdict(MACHINE),
-    "command": "some command",
-    "notes": ["a note"],
-    "rows": [
-        {"pass": "fused", "model": "base", "target": "onnx", "recipe": "float32", "off_us": 3000.0, "on_us": 2000.0}
-    ],
-}
+PEERS_REPORT = PeersReport(
+    *("rpi5", MACHINE, "base", "preset base, random weights", 50, 5, 100, 1, "silence", {"onnx": "1.2"}),
+    results=(
+        *(timed(REFERENCE, 1000.0), timed("litert-int8", 313.5), timed(INT8, 250.0)),
+        PeerResult(PEERS["onnx-int8"], "no | kernel"),
+    ),
+)
+# Three rounds with all passes and three without: 1.5, 3 and 2 times as long.
+WITH, WITHOUT = (
+    replace(a_result("onnx", times), rounds=tuple(a_round([elapsed]) for elapsed in times))
+    for times in ([2000.0, 1000.0, 1500.0], [3000.0, 3000.0, 3000.0])
+)
+PASSES = PassReport("my base.pt", (PassRun(("fused",), replace(a_report(WITH, WITHOUT), machine=MACHINE)),))
 SCALING = ScalingReport(
     (ScaledModel("small", "small", 512, 512_000, 2_000_000, "random"),),
     tuple(replace(BENCH, threads=threads) for threads in (1, 2)),
 )
 VALUES: dict[str, dict[str, Any]] = {
     "bench": BENCH.to_dict(),
-    "peers": PEERS,
-    "passes": PASSES,
+    "peers": PEERS_REPORT.to_dict(),
+    "passes": PASSES.to_dict(),
     "scaling": SCALING.to_dict(),
     "paced": replace(BENCH, mode=PACED, threads=2).to_dict(),
 }
@@ -70,7 +68,7 @@ def page(folder: Path, *names: str) -> str:
     options: list[str] = []
     for name in names:
         path = folder / f"{name}.json"
-        path.write_text(json.dumps(VALUES[name]))
+        console.write_json(str(path), VALUES[name])
         options += [f"--{name}", str(path)]
     out = folder / "PAGE.md"
     assert main([*options, "--out", str(out)]) == 0
@@ -113,23 +111,24 @@ def test_pictures_stand_beside_the_page_and_are_shown(tmp_path: Path) -> None:
 
 def test_peers(tmp_path: Path) -> None:
     text = page(tmp_path, "peers")
-    _, ours, other = rows(text, "## The same weights")
-    assert ours == ["ours-tflite", "8", "0.250", "10%", "4.00", "1.00", "60.0", "-", ""]
-    assert other == ["litert-int8", "8", "-", "-", "-", "-", "-", "-", "no / kernel"]
-    assert rows(text, "What\nsounds wrong is not timed.")[1] == ["INT8", "a", "b", "1.25x", "0.001", "-"]
-    assert "ddtasnet-bench --peers --model base --hops 50 --json FILE" in text
-    assert "litert-int8: by default" in text
-    assert "ours-tflite: by default" not in text
+    columns, *cells = rows(text, "## The same weights")
+    assert [columns[0], *(row[0] for row in cells)] == ["peer", REFERENCE, "litert-int8", INT8, "onnx-int8"]
+    assert cells[2] == [INT8, "8", "0.250", "0", "4.00", "1.00", "60.0", "-", "5.0", "7", ""]
+    assert cells[3] == ["onnx-int8", "8", *["-"] * 8, "no / kernel"]
+    assert rows(text, peers_report.LEGEND)[1] == ["INT8, any runtime", INT8, "litert-int8", "1.25x", "-", "-"]
+    assert "ddtasnet-bench --peers --model base --device rpi5 --hops 50 --json FILE" in text
+    assert f"- {REFERENCE}: the step, eagerly" in text
+    assert f"- {INT8}: " not in text
     assert "Board 7" in text
     assert "(device rpi5)" in text
 
 
 def test_passes(tmp_path: Path) -> None:
     text = page(tmp_path, "passes")
-    assert rows(text, "## What the passes")[1] == ["fused", "base", "onnx", "float32", "3.000", "2.000", "1.50"]
-    assert "some command" in text
-    assert "a note" in text
-    assert "Board 7" in text
+    gains = ["2.00", "1.50", "3.00"]
+    assert rows(text, "## What the passes")[1] == ["small", "onnx", "fused", "3.000", "1.500", *gains]
+    assert "ddtasnet-bench --passes --model 'my base.pt' --hops 3 --json FILE" in text
+    assert all(fact in text for fact in ("Board 7", "(device host)", "fake 1.0", "100 warm-up hops", "silence"))
 
 
 def test_scaling(tmp_path: Path) -> None:
@@ -147,6 +146,17 @@ def test_paced_is_called_paced(tmp_path: Path) -> None:
     assert "--paced --threads 2 --hops 3" in text
     assert "mode: paced" in text
     assert len(rows(text, "## Paced")) == 3
+
+
+def test_the_command_has_every_option_that_was_given(tmp_path: Path) -> None:
+    realtime = RealTime(1, memory_locked=True)
+    result = replace(a_result("tflite", [1.0]), rounds=(a_round([1.0], realtime=realtime),))
+    tails = replace(a_report(result), device="rpi5", mode=PACED, hops=None, minutes=10.0, cores=Cores(1, (1,), (0,)))
+    written = tmp_path / "tails.json"
+    console.write_json(str(written), tails.to_dict())
+    assert main(["--paced", str(written), "--out", str(tmp_path / "PAGE.md")]) == 0
+    options = "--device rpi5 --paced --hog --realtime --minutes 10 --json FILE"
+    assert f"ddtasnet-bench build/small-tflite-float32.edge {options}" in (tmp_path / "PAGE.md").read_text()
 
 
 def test_every_section_and_the_command_of_the_page(tmp_path: Path) -> None:

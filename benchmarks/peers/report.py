@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +15,14 @@ from ddtasnet_edge.benchmarks.report import count_threads
 
 COLUMNS = ("peer", "bits", "p50", "spread", "x torch", "/ours", "SNR", "dSDR", "MB", "build", "remark")
 LEGEND = """\
-p50: ms, median over rounds of each round's median hop; spread: from the fastest to the slowest round, in % of p50
+p50: ms, median over rounds of each round's median hop; spread: from the fastest to the slowest round, in % of p50;
 x torch: p50 of torch-eager / p50; /ours: p50 / p50 of our fastest bundle; both the median over rounds of the ratio
 within one round. SNR: dB against the stems of PyTorch; dSDR: dB, of the stem that changed most. A peer whose output
-is wrong is not timed. MB: files; build: s"""
+is wrong is not timed. MB: files; build: s.
+Compared with the fastest peer is the fastest of our bundles within 0.05 dB dSDR, or of unknown dSDR."""
+COMPARISON_COLUMNS = ("what", "ours", "fastest peer", "gain", "dSDR of ours", "dSDR of the peer")
+# By how many dB a stem of our bundle may change for it to stand for ours in a comparison.
+LARGEST_DSDR = 0.05
 NONE = "-"
 PRECISIONS = {32: "float32", 8: "INT8"}
 
@@ -30,7 +35,7 @@ def print_peers(report: PeersReport) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our fastest bundle beside the fastest peer of the same number of bits; gain: peer's p50 / ours.
+    """The fastest of our bundles within LARGEST_DSDR beside the fastest peer of as many bits; gain: peer's p50 / ours.
 
     dSDR of both in dB, NaN without true stems: a peer may be fast because it is rough.
     """
@@ -45,8 +50,13 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"{self.what}: {self.ours} {self.gain:.2f}x as fast as {self.peer} "
-            f"(dSDR {self.ours_dsdr_db:+.3f} and {self.peer_dsdr_db:+.3f} dB)"
+            f"(dSDR {_cell(self.ours_dsdr_db, '+.3f')} and {_cell(self.peer_dsdr_db, '+.3f')} dB)"
         )
+
+    def row(self) -> list[str]:
+        """Cells under COMPARISON_COLUMNS."""
+        dsdr = (_cell(value, "+.3f") for value in (self.ours_dsdr_db, self.peer_dsdr_db))
+        return [self.what, self.ours, self.peer, f"{self.gain:.2f}x", *dsdr]
 
 
 @dataclass(frozen=True)
@@ -93,12 +103,23 @@ class PeersReport:
         values["comparisons"] = [asdict(comparison) for comparison in self.comparisons()]
         return values
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PeersReport:
+        """The inverse of `to_dict`; summaries and comparisons are computed again."""
+        measured = {name: value for name, value in values.items() if name != "comparisons"}
+        results = tuple(PeerResult.from_dict(entry) for entry in values["results"])
+        return cls(**{**measured, "machine": Machine(**values["machine"]), "results": results})
+
     def rows(self) -> list[list[str]]:
         """The table: one row per peer under COLUMNS."""
         return [self._row(result) for result in self.results]
 
     def notes(self) -> list[str]:
-        """The facts beside the table, one line each."""
+        """What is said beside the table, one line each."""
+        return [*map(str, self.comparisons()), *self.facts()]
+
+    def facts(self) -> list[str]:
+        """How it was measured and what, one line each."""
         mode = (
             f"{self.weights}; back-to-back, {count_threads(self.threads)}, at most {self.hops} hops each in "
             f"{self.rounds} interleaved rounds, each in a fresh process after at most {self.warmup} warm-up hops; "
@@ -106,13 +127,16 @@ class PeersReport:
         )
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         ways = (f"{one.peer.name}: {one.peer.how}" for one in self.results if not one.peer.ours)
-        return [*map(str, self.comparisons()), self.machine.note(self.device), mode, versions, *ways]
+        return [self.machine.note(self.device), mode, versions, *ways]
 
     def _row(self, result: PeerResult) -> list[str]:
         found, check = self.summary(result), result.check
         parity = [NONE] * 3
         if check is not None:
-            parity = [f"{check.snr_db:.1f}", f"{check.dsdr_db:+.3f}", f"{check.size_bytes / 1e6:.1f}"]
+            parity = [
+                *(_cell(check.snr_db, ".1f"), _cell(check.dsdr_db, "+.3f")),
+                f"{check.size_bytes / 1e6:.1f}",
+            ]
         return [
             result.peer.name,
             str(result.peer.bits),
@@ -132,11 +156,13 @@ def _fastest(results: Iterable[PeerResult], *, ours: bool) -> PeerResult | None:
 
 
 def _compare(what: str, results: Iterable[PeerResult]) -> Iterator[Comparison]:
-    """Our fastest with the fastest of the others, if both are there."""
-    ours, other = _fastest(results, ours=True), _fastest(results, ours=False)
+    """Our fastest that is no rougher than LARGEST_DSDR with the fastest of the others, if both are there."""
+    found = list(results)
+    ours = _fastest((one for one in found if not abs(one.dsdr_db) > LARGEST_DSDR), ours=True)
+    other = _fastest(found, ours=False)
     if ours is not None and other is not None:
         yield Comparison(what, ours.peer.name, other.peer.name, other.times(ours), ours.dsdr_db, other.dsdr_db)
 
 
 def _cell(value: float | None, form: str, factor: float = 1.0) -> str:
-    return NONE if value is None else f"{value * factor:{form}}"
+    return NONE if value is None or math.isnan(value) else f"{value * factor:{form}}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from ddtasnet_edge.benchmarks.peers.registry import Peer
 from ddtasnet_edge.benchmarks.peers.worker import PeerCheck
@@ -20,6 +22,18 @@ class PeerResult:
     build_seconds: float | None = None
     check: PeerCheck | None = None
     rounds: tuple[HopTimes, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PeerResult:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+        peer, check = values["peer"], values["check"]
+        return cls(
+            peer=Peer(**{**peer, "needs": tuple(peer["needs"])}),
+            failure=values["failure"],
+            build_seconds=values["build_seconds"],
+            check=check and PeerCheck.from_dict(check),
+            rounds=tuple(HopTimes.from_dict(one) for one in values["rounds"]),
+        )
 
     @property
     def timed(self) -> bool:

@@ -1,13 +1,15 @@
 """One task on one peer in a fresh process: what crashes or leaks there harms nobody else.
 
-`python -m ddtasnet_edge.benchmarks.peers.worker JOB` takes a PeerJob as JSON and prints what it found as the last line
-of stdout, an object with `error` when that is a failure.
+`python -m ddtasnet_edge.benchmarks.peers.worker JOB` takes a PeerJob as JSON and prints what it found on stdout, an
+object with `error` when that is a failure.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -15,6 +17,7 @@ from typing import Any, Literal
 
 from ddtasnet_edge.benchmarks.peers.place import PeerPlace
 from ddtasnet_edge.benchmarks.peers.registry import PEERS, Peer, peer_module
+from ddtasnet_edge.benchmarks.process import keep_stdout
 from ddtasnet_edge.benchmarks.timing import measure_hops
 from ddtasnet_edge.errors import EdgeError
 from ddtasnet_edge.runtimes.parity import compare
@@ -57,6 +60,12 @@ class PeerCheck:
     hop_us: float
     size_bytes: int
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PeerCheck:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON, which has no NaN."""
+        known = {name: math.nan if values[name] is None else values[name] for name in ("snr_db", "dsdr_db")}
+        return cls(**{**values, **known})
+
 
 def work(job: PeerJob) -> dict[str, Any]:
     """Do a task; what it found, as JSON values. Raises whatever the tools raise."""
@@ -97,13 +106,13 @@ def reason_of(error: BaseException) -> str:
 
 def main() -> int:
     """Do the task of the command line."""
+    print_result = keep_stdout()
     job = PeerJob(**json.loads(sys.argv[1]))
     try:
         found = work(job)
     except Exception as error:  # noqa: BLE001 - converters raise whatever they please, and that is the result here
         found = {"error": reason_of(error)}
-    sys.stderr.flush()
-    print(f"\n{json.dumps(found)}", flush=True)
+    print_result(found)
     return 0
 
 
