@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.building import TARGETS
-from ddtasnet_edge.benchmarks.report import BenchReport, BundleResult
-from ddtasnet_edge.benchmarks.suite import Options, run_suite
+from ddtasnet_edge.benchmarks.machine import Machine, describe_machine
+from ddtasnet_edge.benchmarks.sound import load_sound
+from ddtasnet_edge.benchmarks.suite import WARMUP_HOPS, Options
+from ddtasnet_edge.benchmarks.timing import measure_hops
 from ddtasnet_edge.bundle import Bundle, read_bundle
 from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.session import Session
 
-# More than for a bundle alone: a pass may gain two hundredths.
 HOPS = 1500
+# A pass may gain two hundredths, and a shared machine changes its speed by more from one second to the next: rounds are
+# short, and all steps of a target take turns in one process.
+ROUND_HOPS, REFRESH_HOPS = 30, 5
 RECIPE = "float32"
 EVERY = "all passes"
 COLUMNS = ("model", "target", "pass", "p50 off", "p50 on", "gain", "low", "high")
 LEGEND = """\
 p50: ms per hop, without the pass (off) and with it (on), the other passes in place, float32; gain: off / on, the median
-over rounds of the ratio within one round; low, high: its smallest and largest"""
+over rounds of the ratio within one round; low, high: the middle half of these ratios"""
 
 
 @dataclass(frozen=True)
 class PassGain:
     """One pass on one target.
 
-    off_us, on_us: p50 of all hops without it and with it. gain: how many times as long a hop takes without it, median
-    over the rounds of the ratio within one round; low, high: the smallest and the largest of these.
+    off_us, on_us: p50 without it and with it. gain: how many times as long a hop takes without it, median over the
+    rounds of the ratio within one round; low, high: first and third quartile of these.
     """
 
     name: str
-    model: str
     target: str
     off_us: float
     on_us: float
@@ -46,33 +52,34 @@ class PassGain:
 
 @dataclass(frozen=True)
 class PassRun:
-    """The steps of one target in one run: the first has all passes, each of the others lacks one of `passes`."""
+    """The steps of one target in one run.
 
+    medians_us: median hop of each round of each step; the first step has all passes, each other lacks one of `passes`.
+    """
+
+    target: str
+    runtime: str
     passes: tuple[str, ...]
-    report: BenchReport
+    medians_us: tuple[tuple[float, ...], ...]
 
     def gains(self) -> Iterator[PassGain]:
         """One for each pass."""
-        every, *others = self.report.results
+        every, *others = self.medians_us
         for name, lacking in zip(self.passes, others, strict=True):
-            ratios = [off / on for off, on in zip(_medians(lacking), _medians(every), strict=True)]
-            yield PassGain(
-                name=name,
-                model=every.model,
-                target=every.target,
-                off_us=lacking.hop_times.percentile_us(500),
-                on_us=every.hop_times.percentile_us(500),
-                gain=median(ratios),
-                low=min(ratios),
-                high=max(ratios),
-            )
+            ratios = [off / on for off, on in zip(lacking, every, strict=True)]
+            low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else 3 * ratios
+            yield PassGain(name, self.target, median(lacking), median(every), median(ratios), low, high)
 
 
 @dataclass(frozen=True)
 class PassReport:
-    """All passes of all targets. model: as it was asked for."""
+    """All passes of all targets. model: as it was asked for; hops: of each step."""
 
     model: str
+    device: str
+    machine: Machine
+    hops: int
+    input: str
     runs: tuple[PassRun, ...]
 
     def gains(self) -> Iterator[PassGain]:
@@ -84,7 +91,7 @@ class PassReport:
         """The table: one row per pass of a target under COLUMNS."""
         return [
             [
-                *(gain.model, gain.target, gain.name),
+                *(Path(self.model).stem, gain.target, gain.name),
                 *(f"{gain.off_us / 1000:.3f}", f"{gain.on_us / 1000:.3f}"),
                 *(f"{ratio:.2f}" for ratio in (gain.gain, gain.low, gain.high)),
             ]
@@ -93,26 +100,28 @@ class PassReport:
 
     def notes(self) -> list[str]:
         """The facts beside the table, one line each."""
-        first = self.runs[0].report
-        runtimes = dict.fromkeys(result.runtime for run in self.runs for result in run.report.results)
-        return [first.machine.note(first.device), first.mode_note(), ", ".join(runtimes)]
+        mode = (
+            f"mode: back-to-back, 1 thread, {self.hops} hops per step in rounds of {ROUND_HOPS}, all steps of a target "
+            f"in turn in one process, after {WARMUP_HOPS} warm-up hops; input: {self.input}"
+        )
+        return [self.machine.note(self.device), mode, ", ".join(run.runtime for run in self.runs)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: `model`; `runs`, one per target, each with `passes` and `report` as of BenchReport; and
-        `rows`, what follows from them, each with `pass` and the fields of PassGain beside its name.
-        """
+        """Plain JSON values: the fields, and `rows`, what follows from them: `pass` and the fields of PassGain."""
         rows = [asdict(gain) for gain in self.gains()]
-        return {
-            "model": self.model,
-            "runs": [{"passes": list(run.passes), "report": run.report.to_dict()} for run in self.runs],
-            "rows": [{"pass": row.pop("name"), **row} for row in rows],
-        }
+        return {**asdict(self), "rows": [{"pass": row.pop("name"), **row} for row in rows]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PassReport:
         """The inverse of `to_dict`; the rows are computed again."""
-        runs = (PassRun(tuple(run["passes"]), BenchReport.from_dict(run["report"])) for run in values["runs"])
-        return cls(values["model"], tuple(runs))
+        fields = {name: value for name, value in values.items() if name != "rows"}
+        runs = tuple(_run_from_dict(run) for run in values["runs"])
+        return cls(**{**fields, "machine": Machine(**values["machine"]), "runs": runs})
+
+
+def _run_from_dict(values: Mapping[str, Any]) -> PassRun:
+    medians = tuple(tuple(step) for step in values["medians_us"])
+    return PassRun(values["target"], values["runtime"], tuple(values["passes"]), medians)
 
 
 def run_passes(model: str, options: Options, quiet: bool = False) -> PassReport:
@@ -122,18 +131,31 @@ def run_passes(model: str, options: Options, quiet: bool = False) -> PassReport:
     """
     require(("torch", "safetensors"), "building steps to measure", "export")
     runs: list[PassRun] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        for target in TARGETS:
+    sound = ""
+    for target in TARGETS:
+        with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
             with console.activity(quiet) as begin:
                 bundles = _build(model, target, Path(temporary), begin)
+            sessions = [opened.enter_context(open_session(bundle)) for bundle in bundles.values()]
             _, *passes = bundles
-            runs.append(PassRun(tuple(passes), run_suite(list(bundles.values()), options, quiet)))
-    return PassReport(model, tuple(runs))
+            medians, sound = measure_in_turn(sessions, options.hops, quiet)
+            runs.append(PassRun(target, sessions[0].runtime, tuple(passes), medians))
+    return PassReport(model, options.device, describe_machine(), options.hops, sound, tuple(runs))
 
 
-def _medians(result: BundleResult) -> list[float]:
-    """The median hop of each round."""
-    return [one.hop_times.percentile_us(500) for one in result.rounds]
+def measure_in_turn(sessions: Sequence[Session], hops: int, quiet: bool) -> tuple[tuple[tuple[float, ...], ...], str]:
+    """The median hop in microseconds of each round of each session, and what was fed."""
+    sound = load_sound(sessions[0].spec, WARMUP_HOPS + ROUND_HOPS)
+    for session in sessions:
+        measure_hops(session, sound.hops, 1, warmup=WARMUP_HOPS, paced=False)
+    rounds = max(1, hops // ROUND_HOPS)
+    found: list[list[float]] = [[] for _ in sessions]
+    for _ in console.progress(range(rounds), rounds, "measuring", quiet):
+        for medians, session in zip(found, sessions, strict=True):
+            # The others have taken the caches.
+            times = measure_hops(session, sound.hops, ROUND_HOPS, warmup=REFRESH_HOPS, paced=False)
+            medians.append(times.percentile_us(500))
+    return tuple(tuple(medians) for medians in found), sound.description
 
 
 def _build(model: str, target: str, folder: Path, begin: Callable[[str], None]) -> dict[str, Bundle]:

@@ -81,10 +81,9 @@ def scaling_section(values: Mapping[str, Any], folder: Path) -> str:
 def passes_section(values: Mapping[str, Any], folder: Path) -> str:  # noqa: ARG001 - without a picture
     """Of `ddtasnet-bench --passes`: what each pass of the step gains."""
     found = PassReport.from_dict(values)
-    first = found.runs[0].report
     return _blocks(
         "## What the passes of the step gain",
-        _command("--passes", "--model", found.model, *_device(first.device), "--hops", first.hops),
+        _command("--passes", "--model", found.model, *_device(found.device), "--hops", found.hops),
         _table(pass_suite.COLUMNS, found.rows()),
         pass_suite.LEGEND,
         _list(found.notes()),
