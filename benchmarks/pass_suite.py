@@ -26,11 +26,12 @@ HOPS = 1500
 # short, and all steps of a target take turns in one process.
 ROUND_HOPS, REFRESH_HOPS = 30, 5
 RECIPE = "float32"
-EVERY = "all passes"
+EVERY, CONTROL = "all passes", "nothing"
 COLUMNS = ("model", "target", "pass", "p50 off", "p50 on", "gain", "low", "high")
 LEGEND = """\
 p50: ms per hop, without the pass (off) and with it (on), the other passes in place, float32; gain: off / on, the median
-over rounds of the ratio within one round; low, high: the middle half of these ratios"""
+over rounds of the ratio within one round; low, high: the middle half of these ratios. `nothing` is the step with all
+passes, loaded once more: how far its gain is from 1 is how far any may be off"""
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,11 @@ def run_passes(model: str, options: Options, quiet: bool = False) -> PassReport:
         with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
             with console.activity(quiet) as begin:
                 bundles = _build(model, target, Path(temporary), begin)
-            sessions = [opened.enter_context(open_session(bundle)) for bundle in bundles.values()]
+            every, *others = bundles.values()
+            sessions = [opened.enter_context(open_session(bundle)) for bundle in (every, *others, every)]
             _, *passes = bundles
             medians, sound = measure_in_turn(sessions, options.hops, quiet)
-            runs.append(PassRun(target, sessions[0].runtime, tuple(passes), medians))
+            runs.append(PassRun(target, sessions[0].runtime, (*passes, CONTROL), medians))
     return PassReport(model, options.device, describe_machine(), options.hops, sound, tuple(runs))
 
 
