@@ -214,3 +214,12 @@ def test_a_report_of_nothing_but_equal_hops_is_drawn(tmp_path: Path) -> None:
     (tmp_path / "equal.json").write_text(json.dumps(replace(equal, results=(result,)).to_dict()))
     assert main(["--bench", str(tmp_path / "equal.json"), "--out", str(tmp_path / "PAGE.md")]) == 0
     assert (tmp_path / "performance-hops.png").is_file()
+
+
+def test_the_page_in_the_docs_is_what_its_files_make(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    options = [option for name in SECTIONS for option in (f"--{name}", str(docs / "performance" / f"{name}.json"))]
+    assert main([*options, "--out", str(tmp_path / "PERFORMANCE.md")]) == 0
+    assert (tmp_path / "PERFORMANCE.md").read_text() == (docs / "PERFORMANCE.md").read_text()
+    for picture in docs.glob("performance-*.png"):
+        assert (tmp_path / picture.name).exists()
