@@ -123,13 +123,14 @@ def compare(
 ) -> ParityReport:
     """Run every clip through `session` and hold it against the trace of the reference, one pair at a time."""
     results = tuple(
-        _compare_clip(clip, run_clip(session, clip), trace, session.spec.sources)
+        compare_clip(clip, run_clip(session, clip), trace, session.spec.sources)
         for clip, trace in zip(clips, references, strict=True)
     )
     return ParityReport(session.runtime, reference, thresholds, results)
 
 
-def _compare_clip(clip: Clip, found: Trace, reference: Trace, sources: Sequence[str]) -> ClipParity:
+def compare_clip(clip: Clip, found: Trace, reference: Trace, sources: Sequence[str]) -> ClipParity:
+    """What a session made of a clip held against what the reference made of it. sources: names of the stems."""
     return ClipParity(
         clip=clip.name,
         seconds=clip.mix.shape[1] / clip.sample_rate,

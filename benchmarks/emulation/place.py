@@ -1,0 +1,107 @@
+"""An emulated board as a place where bundles run. What it computes counts; how long it takes means nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddtasnet_edge import files
+from ddtasnet_edge.benchmarks.emulation.boards import Board
+from ddtasnet_edge.benchmarks.emulation.debian import PYTHON
+from ddtasnet_edge.benchmarks.emulation.sysroot import prepare_package, prepare_root, prepare_site
+from ddtasnet_edge.benchmarks.process import ProcessDiedError
+from ddtasnet_edge.errors import DeviceError, EdgeError
+
+#: Either will do; the static one needs no libraries of this system.
+EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+
+
+@dataclass(frozen=True)
+class EmulatedPlace:
+    """A board under qemu's user-mode emulation. It shares the files of this machine, so nothing is copied.
+
+    root: of the board's system; sites: folders with packages, the first wins; scratch: for what modules write.
+    """
+
+    board: Board
+    emulator: str
+    root: Path
+    sites: tuple[Path, ...]
+    scratch: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.board.name}, emulated ({self.board.processor.qemu})"
+
+    def send(self, path: Path) -> str:
+        return str(path.resolve())
+
+    def make_path(self, name: str) -> str:
+        return str(self.scratch / name)
+
+    def run(self, module: str, arguments: Sequence[str]) -> None:
+        done = subprocess.run(
+            [*self.python(), "-m", f"ddtasnet_edge.benchmarks.{module}", *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=self.environment(),
+        )
+        if done.returncode == 0:
+            return
+        lines = done.stderr.strip().splitlines()
+        if done.returncode < 0:
+            name = signal.Signals(-done.returncode).name
+            raise ProcessDiedError(f"{self.name}: the process died of {name}; {lines[-1] if lines else ''}")
+        raise EdgeError(f"{self.name}: {lines[-1] if lines else f'ended with {done.returncode} and said nothing'}")
+
+    def fetch(self, there: str, here: Path) -> None:
+        with files.writing_file(here) as place:
+            shutil.copyfile(there, place)
+
+    def python(self, *options: str) -> list[str]:
+        """The command that starts Python on the board. options: of the emulator."""
+        interpreter = self.root / "usr/bin" / f"python{PYTHON}"
+        return [self.emulator, *options, "-cpu", self.board.processor.qemu, "-L", str(self.root), str(interpreter)]
+
+    def environment(self) -> dict[str, str]:
+        """Variables for a process on the board: those of this machine's libraries and Pythons mean nothing there."""
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
+        # Bytecode would be written into the cache by several processes at once.
+        return kept | {"PYTHONPATH": os.pathsep.join(map(str, self.sites)), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@contextmanager
+def emulated_place(
+    board: Board, extras: Sequence[str], wheel: Path, cache: Path, hear: Callable[[str], None]
+) -> Iterator[EmulatedPlace]:
+    """Set up what is not there yet, then a place until the block ends.
+
+    extras: of the runtimes that bundles will need; wheel: of this package; hear: hears of every step that takes time.
+    Raises DeviceError without qemu or without what the network should bring.
+    """
+    emulator = find_emulator()
+    root = prepare_root(board, cache, hear)
+    sites = tuple(prepare_site(extra, wheel, cache, hear) for extra in extras)
+    package = prepare_package(wheel, cache)
+    with tempfile.TemporaryDirectory() as scratch:
+        yield EmulatedPlace(board, emulator, root, (package, *sites), Path(scratch))
+
+
+def find_emulator() -> str:
+    """Path of qemu for aarch64 programs. Raises DeviceError when there is none."""
+    for name in EMULATORS:
+        path = shutil.which(name)
+        if path:
+            return path
+    raise DeviceError(
+        f"emulating a board needs {EMULATORS[0]}, which is not on the path; sudo apt-get install qemu-user-static"
+    )

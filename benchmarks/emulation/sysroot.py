@@ -1,0 +1,124 @@
+"""An aarch64 system in a cache folder: Debian's Python, and the light install of this package for each runtime.
+
+    <cache>/debian/             unpacked packages, one for all boards
+    <cache>/site-<extra>-<key>/ what pip installs for one runtime
+    <cache>/package-<key>/      this package
+    <cache>/boards/<name>/      links into debian/, and the files by which a board is known
+Every part appears whole or not at all, so an interrupted set-up goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ddtasnet_edge import files
+from ddtasnet_edge.benchmarks.emulation.boards import Board, write_identity
+from ddtasnet_edge.benchmarks.emulation.debian import PYTHON, install
+from ddtasnet_edge.dependencies import installed_versions
+from ddtasnet_edge.errors import DeviceError
+
+#: Of these the aarch64 build of the version on this machine is taken: the same release is compared with itself.
+SAME_VERSION = ("ai-edge-litert", "onnxruntime", "openvino")
+# The C library of the packages is 2.36: wheels for it and for older ones fit.
+PLATFORMS = (*(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)), "manylinux2014_aarch64")
+
+Hear = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """Where systems are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddtasnet-edge" / "emulation"
+
+
+def prepare_root(board: Board, cache: Path, hear: Hear) -> Path:
+    """A folder that looks like the root of the board's system, with Python in it. Raises DeviceError."""
+    debian_root = _prepare_debian(cache, hear)
+    root = cache / "boards" / board.name
+    with files.writing_folder(root, replace=True) as place:
+        for entry in debian_root.iterdir():
+            (place / entry.name).symlink_to(Path("..", "..", debian_root.name, entry.name))
+        write_identity(board, place)
+    return root
+
+
+def prepare_site(extra: str, wheel: Path, cache: Path, hear: Hear) -> Path:
+    """The light install for a runtime, without this package itself. wheel: of this package. Raises DeviceError."""
+    pins = [f"{name}=={version}" for name, version in installed_versions(SAME_VERSION).items()]
+    site = cache / f"site-{extra}-{_key(_metadata(wheel), *pins)}"
+    if not site.is_dir():
+        hear(f"installing the aarch64 wheels of [{extra}]")
+        with files.writing_folder(site, replace=False) as place:
+            constraints = cache / f"constraints-{extra}.txt"
+            files.write_text(constraints, "\n".join(pins) + "\n")
+            _install(f"{wheel}[{extra}]", place, constraints)
+            for mine in place.glob("ddtasnet_edge*"):
+                shutil.rmtree(mine)
+        hear(f"[{extra}] takes {megabytes(site):.0f} MB")
+    return site
+
+
+def prepare_package(wheel: Path, cache: Path) -> Path:
+    """This package, unpacked from its wheel."""
+    place = cache / f"package-{_key(files.sha256_of(wheel))}"
+    if not place.is_dir():
+        for older in cache.glob("package-*"):
+            shutil.rmtree(older)
+        with files.writing_folder(place, replace=False) as folder, zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    return place
+
+
+def megabytes(folder: Path) -> float:
+    """Size of all files below a folder in MB."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) / 1e6
+
+
+def _prepare_debian(cache: Path, hear: Hear) -> Path:
+    root = cache / "debian"
+    if root.is_dir():
+        return root
+    downloads = cache / "downloads"
+    files.make_folder(downloads)
+    with files.writing_folder(root, replace=False) as place:
+        install(place, downloads, hear)
+    hear(f"the system takes {megabytes(root):.0f} MB")
+    shutil.rmtree(downloads)
+    return root
+
+
+def _install(requirement: str, place: Path, constraints: Path) -> None:
+    """Have pip choose wheels for the other machine: it can, as long as nothing has to be compiled."""
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary=:all:"),
+        *("--target", str(place), "--constraint", str(constraints), "--python-version", PYTHON),
+        *("--implementation", "cp"),
+        *(part for platform in PLATFORMS for part in ("--platform", platform)),
+        requirement,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        reason = errors[-1] if errors else "pip said nothing"
+        raise DeviceError(
+            f"pip found no aarch64 wheels for Python {PYTHON} ({reason}); check the network, or install versions of "
+            "the runtimes here that have such wheels"
+        )
+
+
+def _metadata(wheel: Path) -> str:
+    """What a wheel requires: the part of it that decides what pip installs beside it."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(name).decode().splitlines()
+    return "\n".join(line for line in lines if line.startswith("Requires-Dist"))
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

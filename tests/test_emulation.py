@@ -1,0 +1,292 @@
+"""Emulated boards without an emulator: packages, downloads, identity, and what a missing tool is answered with."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import lzma
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ddtasnet_edge.benchmarks.emulation import debian, place, sysroot
+from ddtasnet_edge.benchmarks.emulation.boards import BOARDS, board_named, write_identity
+from ddtasnet_edge.benchmarks.emulation.debian import closure, read_index, unpack
+from ddtasnet_edge.benchmarks.emulation.download import download
+from ddtasnet_edge.benchmarks.emulation.place import EmulatedPlace, find_emulator
+from ddtasnet_edge.benchmarks.machine import PI_MODELS, describe_machine
+from ddtasnet_edge.errors import DeviceError, EdgeError
+
+CONTENT = bytes(range(256)) * 4000
+
+
+class Mirror:
+    """A web server on loopback. files: by path; limit: bytes at which answers break off; asked: the Range headers."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.limit: int | None = None
+        self.asked: list[str | None] = []
+
+    def url(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    def start(self) -> ThreadingHTTPServer:
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                wanted = self.headers.get("Range")
+                mirror.asked.append(wanted)
+                content = mirror.files.get(self.path.lstrip("/"))
+                if content is None:
+                    self.send_error(404)
+                    return
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+                self.send_response(206 if wanted else 200)
+                self.send_header("Content-Length", str(len(content) - start))
+                self.end_headers()
+                self.wfile.write(content[start : mirror.limit])
+
+            def log_message(self, *arguments: object) -> None:
+                """Tests are silent."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.root = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    made = Mirror()
+    with made.start() as server:
+        yield made
+        server.shutdown()
+
+
+def fetch(mirror: Mirror, target: Path, content: bytes = CONTENT) -> None:
+    mirror.files["file"] = content
+    download(mirror.url("file"), target, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+
+
+def test_a_cut_download_is_continued_where_it_stopped(mirror: Mirror, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    mirror.limit = 300_000
+    with pytest.raises(DeviceError, match="run again"):
+        fetch(mirror, target)
+    assert not target.exists()
+    mirror.limit = None
+    fetch(mirror, target)
+    assert target.read_bytes() == CONTENT
+    assert mirror.asked == [None, "bytes=300000-"]
+
+
+def test_what_is_there_is_not_fetched_again(mirror: Mirror, tmp_path: Path) -> None:
+    fetch(mirror, tmp_path / "file")
+    fetch(mirror, tmp_path / "file")
+    assert len(mirror.asked) == 1
+
+
+def test_a_file_that_is_not_what_its_index_says_is_refused_and_not_kept(mirror: Mirror, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="is not what its index says"):
+        fetch(mirror, tmp_path / "file", content=CONTENT[::-1])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("path", "reason"), [("absent", "HTTP status 404"), (None, "refused")])
+def test_an_unreachable_mirror_is_said_in_a_line(mirror: Mirror, tmp_path: Path, path: str | None, reason: str) -> None:
+    url = "http://127.0.0.1:9/file" if path is None else mirror.url(path)
+    with pytest.raises(DeviceError, match=f"cannot fetch {url}: .*{reason}.*; check the network"):
+        download(url, tmp_path / "file")
+
+
+INDEX = """\
+Package: python
+Version: 3.11
+Depends: libc (>= 2.36), libssl | libtls, virtual-thing
+Pre-Depends: tar
+Filename: pool/python.deb
+Size: 3
+SHA256: aa
+
+Package: libc
+Depends: libgcc:any
+Filename: pool/libc.deb
+Size: 4
+SHA256: bb
+
+Package: libgcc
+Depends: libc
+Filename: pool/libgcc.deb
+Size: 5
+SHA256: cc
+
+Package: libssl
+Filename: pool/libssl.deb
+Size: 6
+SHA256: dd
+
+Package: tar
+Filename: pool/tar.deb
+Size: 7
+SHA256: ee
+
+Package: unrelated
+Filename: pool/unrelated.deb
+Size: 8
+SHA256: ff
+"""
+
+
+def test_the_closure_has_what_roots_depend_on_and_nothing_else() -> None:
+    found = closure(read_index(INDEX), ["python"])
+    assert [(package.name, package.size) for package in found] == [
+        ("libc", 4),
+        ("libgcc", 5),
+        ("libssl", 6),
+        ("python", 3),
+    ]
+
+
+def test_a_mirror_without_a_root_is_refused() -> None:
+    with pytest.raises(DeviceError, match="has no python9 in bookworm"):
+        closure(read_index(INDEX), ["python", "python9"])
+
+
+def a_deb(files: dict[str, bytes]) -> bytes:
+    """A Debian package as dpkg-deb writes it: an ar archive of a version, control files and files."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    members = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": data.getvalue()}
+    packed = b"!<arch>\n"
+    for name, content in members.items():
+        packed += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content
+        packed += b"\n" * (len(content) % 2)
+    return packed
+
+
+def test_a_package_is_unpacked(tmp_path: Path) -> None:
+    deb = tmp_path / "a.deb"
+    deb.write_bytes(a_deb({"usr/lib/libodd.so": b"library"}))
+    unpack(deb, tmp_path / "root")
+    assert (tmp_path / "root/usr/lib/libodd.so").read_bytes() == b"library"
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"!<arch>\n", a_deb({"a": b"b"})[:200]])
+def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes) -> None:
+    deb = tmp_path / "a.deb"
+    deb.write_bytes(content)
+    with pytest.raises(DeviceError, match=r"a\.deb .*remove it and run again"):
+        unpack(deb, tmp_path / "root")
+
+
+def test_a_package_cannot_write_outside_of_the_system(tmp_path: Path) -> None:
+    deb = tmp_path / "a.deb"
+    deb.write_bytes(a_deb({"../../escaped": b""}))
+    with pytest.raises(DeviceError, match="outside"):
+        unpack(deb, tmp_path / "deep/root")
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_a_half_downloaded_system_goes_on_where_it_stopped(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = a_deb({"usr/first": b"1"}), a_deb({"usr/second": b"2"})
+    entries = {"one": first, "two": second}
+    index = "\n\n".join(
+        f"Package: {name}\nFilename: {name}.deb\nSize: {len(deb)}\nSHA256: {hashlib.sha256(deb).hexdigest()}"
+        for name, deb in entries.items()
+    )
+    mirror.files["dists/bookworm/main/binary-arm64/Packages.xz"] = lzma.compress(index.encode())
+    mirror.files["one.deb"] = first
+    monkeypatch.setattr(debian, "MIRROR", mirror.root)
+    monkeypatch.setattr(debian, "ROOTS", tuple(entries))
+    monkeypatch.setattr(debian, "closure", lambda known: closure(known, list(entries)))
+    said: list[str] = []
+    with pytest.raises(DeviceError, match=r"two\.deb: HTTP status 404"):
+        sysroot.prepare_root(BOARDS["rpi4"], tmp_path, said.append)
+    assert not (tmp_path / "debian").exists()
+    mirror.files["two.deb"] = second
+    root = sysroot.prepare_root(BOARDS["rpi4"], tmp_path, said.append)
+    assert (root / "usr/first").read_bytes() + (root / "usr/second").read_bytes() == b"12"
+    # The index, the first package, the second that was missing, and then that one alone.
+    assert len(mirror.asked) == 4
+    assert any("2 packages" in line and "MB" in line for line in said)
+
+
+def test_all_boards_that_can_be_measured_can_be_emulated() -> None:
+    assert set(BOARDS) == set(PI_MODELS) - {"rpi"}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_is_known_by_its_files(tmp_path: Path, name: str) -> None:
+    write_identity(BOARDS[name], tmp_path)
+    machine = describe_machine(tmp_path)
+    assert machine.name.startswith(PI_MODELS[name])
+    assert machine.cpu == BOARDS[name].processor.qemu.title()
+
+
+def test_an_unknown_board_gets_the_nearest_name() -> None:
+    with pytest.raises(DeviceError, match="rpi4"):
+        board_named("rpi44")
+
+
+def test_without_qemu_the_package_that_has_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match=r"qemu-aarch64-static, .* apt-get install qemu-user-static"):
+        find_emulator()
+
+
+def fake(tmp_path: Path, script: str) -> EmulatedPlace:
+    """A place whose emulator is a shell script."""
+    emulator = tmp_path / "qemu"
+    emulator.write_text(f"#!/bin/sh\n{script}\n")
+    emulator.chmod(0o755)
+    return EmulatedPlace(BOARDS["rpi5"], str(emulator), tmp_path / "root", (tmp_path / "site",), tmp_path)
+
+
+def test_the_emulator_gets_the_core_and_the_root_of_the_board(tmp_path: Path) -> None:
+    emulated = fake(tmp_path, f'echo "$@" > {tmp_path}/said; echo "$PYTHONPATH" >> {tmp_path}/said')
+    emulated.run("trace_worker", ["a bundle"])
+    said, path = (tmp_path / "said").read_text().splitlines()
+    python = f"-cpu cortex-a76 -L {tmp_path}/root {tmp_path}/root/usr/bin/python3.11"
+    assert said == f"{python} -m ddtasnet_edge.benchmarks.trace_worker a bundle"
+    assert path == str(tmp_path / "site")
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("echo first >&2; echo last >&2; exit 2", "emulated.*: last"),
+        ("kill -ILL $$", "died of SIGILL"),
+        ("exit 3", "3"),
+    ],
+)
+def test_what_fails_on_an_emulated_board_is_said_in_a_line(tmp_path: Path, script: str, line: str) -> None:
+    with pytest.raises(EdgeError, match=line):
+        fake(tmp_path, script).run("trace_worker", [])
+
+
+def test_files_come_back_whole(tmp_path: Path) -> None:
+    emulated = fake(tmp_path, "")
+    Path(emulated.make_path("result")).write_text("stems")
+    emulated.fetch(emulated.make_path("result"), tmp_path / "here")
+    assert (tmp_path / "here").read_text() == "stems"
+
+
+def test_the_environment_of_this_machine_stays_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/lib")
+    monkeypatch.setenv("PYTHONPATH", "/here")
+    assert place.os.environ["LD_LIBRARY_PATH"] == "/usr/lib"
+    environment = fake(tmp_path, "").environment()
+    assert "LD_LIBRARY_PATH" not in environment
+    assert environment["PYTHONPATH"] == str(tmp_path / "site")
