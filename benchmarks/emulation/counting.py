@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,7 +17,6 @@ from ddtasnet_edge.errors import DeviceError
 EMULATOR = "qemu-aarch64"
 # Versions of the plugin interface that have what the plugin uses; qemu refuses those that it is too old or new for.
 INTERFACES = range(1, 8)
-# Steps of the shorter run; the longer one has twice as many, and the difference is free of start-up.
 HOPS = 8
 _MARK = "instructions "
 
@@ -32,27 +32,24 @@ class InstructionCounter:
         self._place = replace(place, emulator=emulator)
         self._plugin = _find_plugin(self._place, compiler)
 
-    def per_hop(self, bundle: Bundle, hops: int = HOPS) -> float:
-        """Instructions of one hop of a bundle, all threads together."""
-        short, long = (self._count(bundle, count) for count in (hops, 2 * hops))
-        return (long - short) / hops
+    def per_hop(self, bundles: Sequence[Bundle], hops: int = HOPS) -> list[float]:
+        """Instructions of one hop of each bundle, all threads together. Raises DeviceError."""
+        paths = [str(bundle.path.resolve()) for bundle in bundles]
+        marks = _run(self._place, self._plugin, ["-m", "ddtasnet_edge.benchmarks.step_worker", str(hops), *paths])
+        if len(marks) != 2 * len(bundles):
+            raise DeviceError(f"{len(marks)} marks were counted, 2 for each of {len(bundles)} bundles expected")
+        return [(after - before) / hops for before, after in zip(marks[::2], marks[1::2], strict=True)]
 
-    def _count(self, bundle: Bundle, hops: int) -> int:
-        module = ["-m", "ddtasnet_edge.benchmarks.step_worker", str(bundle.path.resolve()), str(hops)]
-        return count(self._place, self._plugin, module)
 
-
-def count(place: EmulatedPlace, plugin: Path, python_arguments: list[str]) -> int:
-    """Instructions that Python executes with these arguments. Raises DeviceError when it fails."""
+def _run(place: EmulatedPlace, plugin: Path, python_arguments: list[str]) -> list[int]:
+    """What was counted at each mark that a Python program sets. Raises DeviceError when it fails."""
     command = [*place.python("-plugin", str(plugin)), *python_arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", env=place.environment(), check=False
-    )
+    environment = place.environment()
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     lines = done.stderr.strip().splitlines()
-    counts = [line for line in lines if line.startswith(_MARK)]
-    if done.returncode or not counts:
+    if done.returncode:
         raise DeviceError(f"no instructions were counted: {lines[-1] if lines else f'ended with {done.returncode}'}")
-    return int(counts[-1].removeprefix(_MARK))
+    return [int(line.removeprefix(_MARK)) for line in lines if line.startswith(_MARK)]
 
 
 def _find_plugin(place: EmulatedPlace, compiler: str) -> Path:
@@ -62,7 +59,7 @@ def _find_plugin(place: EmulatedPlace, compiler: str) -> Path:
         plugin = place.scratch / f"counter-{version}.so"
         _compile(compiler, version, plugin)
         try:
-            count(place, plugin, ["-c", ""])
+            _run(place, plugin, ["-c", ""])
         except DeviceError as error:
             said = str(error)
         else:
