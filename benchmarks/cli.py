@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.hogs import share_cores
-from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device
+from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device, device_named
 from ddtasnet_edge.benchmarks.modes import DEFAULT_HOPS, DEFAULT_MODEL, MODES, PASSES_MODEL, bench
 from ddtasnet_edge.benchmarks.realtime import check_support
 from ddtasnet_edge.benchmarks.suite import Options
@@ -99,6 +99,7 @@ def _add_length(parser: argparse.ArgumentParser, defaults: Options) -> None:
 
 def _bench(arguments: argparse.Namespace) -> int:
     mode = next((name for name in MODES if getattr(arguments, name)), None)
+    arguments.device = device_named(arguments.device)
     _check_options(arguments, mode)
     return MODES[mode](arguments) if mode else bench(arguments)
 

@@ -16,6 +16,7 @@ from ddtasnet_edge.benchmarks.machine import Machine, describe_machine
 from ddtasnet_edge.benchmarks.sound import load_sound
 from ddtasnet_edge.benchmarks.suite import WARMUP_HOPS, Options
 from ddtasnet_edge.benchmarks.timing import measure_hops
+from ddtasnet_edge.benchmarks.troubles import machine_notes
 from ddtasnet_edge.bundle import Bundle, read_bundle
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.runtimes import open_session
@@ -105,7 +106,7 @@ class PassReport:
             f"mode: back-to-back, 1 thread, {self.hops} hops per step in rounds of {ROUND_HOPS}, all steps of a target "
             f"in turn in one process, after {WARMUP_HOPS} warm-up hops; input: {self.input}"
         )
-        return [self.machine.note(self.device), mode, ", ".join(run.runtime for run in self.runs)]
+        return [*machine_notes(self.machine, self.device), mode, ", ".join(run.runtime for run in self.runs)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the fields, and `rows`, what follows from them: `pass` and the fields of PassGain."""
@@ -117,7 +118,7 @@ class PassReport:
         """The inverse of `to_dict`; the rows are computed again."""
         fields = {name: value for name, value in values.items() if name != "rows"}
         runs = tuple(_run_from_dict(run) for run in values["runs"])
-        return cls(**{**fields, "machine": Machine(**values["machine"]), "runs": runs})
+        return cls(**{**fields, "machine": Machine.from_dict(values["machine"]), "runs": runs})
 
 
 def _run_from_dict(values: Mapping[str, Any]) -> PassRun:

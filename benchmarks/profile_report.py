@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.profile import BundleProfile, NodeCost, Profile, ProfileReport
+from ddtasnet_edge.benchmarks.troubles import machine_notes
 
 OP_COLUMNS = ("operator", "calls", "us", "share")
 NODE_COLUMNS = ("node", "operator", "layer", "us", "share", "kB", "floor", "/floor")
@@ -34,7 +35,7 @@ def op_rows(profile: Profile) -> list[tuple[str, ...]]:
 def notes(report: ProfileReport) -> list[str]:
     """The facts beside the tables, one line each; what was left out says so here."""
     mode = f"mode: back-to-back, 1 thread, {report.hops} hops after {report.warmup} warm-up hops; input: {report.input}"
-    return [report.machine.note(report.device), mode, *(_bundle_note(result) for result in report.results)]
+    return [*machine_notes(report.machine, report.device), mode, *(_bundle_note(result) for result in report.results)]
 
 
 def _node_row(profile: Profile, node: NodeCost) -> tuple[str, ...]:

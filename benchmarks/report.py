@@ -10,6 +10,7 @@ from typing import Any
 from ddtasnet_edge.benchmarks.hogs import Cores
 from ddtasnet_edge.benchmarks.machine import Machine
 from ddtasnet_edge.benchmarks.timing import HopTimes, pool
+from ddtasnet_edge.benchmarks.troubles import machine_notes
 from ddtasnet_edge.benchmarks.worker import Round
 from ddtasnet_edge.bundle import Bundle
 
@@ -168,7 +169,7 @@ class BenchReport:
     def from_dict(cls, values: Mapping[str, Any]) -> BenchReport:
         """The inverse of `to_dict`; the summaries are computed again."""
         rebuilt = {
-            "machine": Machine(**values["machine"]),
+            "machine": Machine.from_dict(values["machine"]),
             "cores": None if values["cores"] is None else Cores.from_dict(values["cores"]),
             "results": tuple(_result_from_dict(entry) for entry in values["results"]),
         }
@@ -184,7 +185,7 @@ class BenchReport:
         realtime = dict.fromkeys(one.realtime.note() for one in rounds if one.realtime is not None)
         hogs = [] if self.cores is None else [self.cores.note()]
         bundles = (_bundle_note(result) + self._buffer_note(result) for result in self.results)
-        return [self.machine.note(self.device), self.mode_note(), *hogs, *realtime, *bundles]
+        return [*machine_notes(self.machine, self.device), self.mode_note(), *hogs, *realtime, *bundles]
 
     def _buffer(self, result: BundleResult) -> dict[str, float | None]:
         """What the output must wait so that no hop is late; back-to-back, hops do not wait and nothing tells."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.scaling import BANDWIDTHS, Case, Estimate, ScaledModel, ScalingReport
+from ddtasnet_edge.benchmarks.troubles import machine_notes
 
 C = TypeVar("C", Case, Estimate)
 
@@ -75,7 +76,7 @@ def notes(report: ScalingReport) -> list[str]:
     )
     models = (f"{model.name} {model.parameters / 1e6:.1f} M ({model.weights})" for model in report.models)
     runtimes = dict.fromkeys(result.runtime for result in first.results)
-    return [first.machine.note(first.device), mode, f"weights: {', '.join(models)}", ", ".join(runtimes)]
+    return [*machine_notes(first.machine, first.device), mode, f"weights: {', '.join(models)}", ", ".join(runtimes)]
 
 
 def _case_row(case: Case) -> list[str]:

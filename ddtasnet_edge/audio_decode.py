@@ -1,156 +1,23 @@
-"""Audio files as they are: decoded with PyAV frame by frame, and refused when damaged."""
+"""Audio files as they are, and refused when damaged: by PyAV, or on a device without it by libsndfile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ddtasnet_edge.errors import AudioError
-from ddtasnet_edge.spec import FloatArray
-
-if TYPE_CHECKING:
-    from av import AudioFrame, AudioStream
-    from av.container import InputContainer
-
-# By how many seconds the samples may fall short of the declared length: flac counts samples, mp4 and mp3 may count
-# the encoder's delay too. Lengths in other containers are estimates or checked by ffmpeg.
-_SHORTFALL = {"flac": 0.0, "mp3": 0.25, "mov,mp4,m4a,3gp,3g2,mj2": 0.25}
-# A program that writes a wav into a pipe cannot know its size and puts a huge number there instead.
-_UNKNOWN_RIFF_SIZE = 0x7FFF0000
-
-
-@dataclass(frozen=True)
-class AudioTrack:
-    """One audio stream of a file.
-
-    Iterating decodes it from its start: float32 [channels, n], n as the codec likes it, integers scaled by full
-    scale, floats as they are, the encoder's delay removed as the file declares it. Raises AudioError on damage,
-    NaN and infinity. sample_rate is in Hz; duration in seconds is what the file declares, or None; shortfall is
-    how far the samples may stay below it, None when it is an estimate.
-    """
-
-    path: Path
-    index: int
-    sample_rate: int
-    channels: int
-    duration: float | None
-    shortfall: float | None
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        position = 0
-        with _opened(self.path, self.index) as (container, stream):
-            for frame in _frames(self.path, container, stream):
-                self._check_format(frame, position)
-                samples = _to_float(frame)
-                self._check_finite(samples, position)
-                position += samples.shape[1]
-                yield samples
-            self._check_length(position / self.sample_rate)
-
-    def _check_format(self, frame: AudioFrame, position: int) -> None:
-        if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels):
-            raise AudioError(
-                f"{self.path} changes from {self.sample_rate} Hz, {self.channels} channels to {frame.sample_rate} Hz, "
-                f"{frame.layout.nb_channels} channels at {position / self.sample_rate:.2f} s; convert it to wav first"
-            )
-
-    def _check_finite(self, samples: FloatArray, position: int) -> None:
-        finite = np.isfinite(samples).all(axis=0)
-        if not finite.all():
-            second = (position + int(np.argmin(finite))) / self.sample_rate
-            raise AudioError(f"{self.path} holds NaN or infinity at {second:.3f} s; replace such samples first")
-
-    def _check_length(self, seconds: float) -> None:
-        if self.duration is not None and self.shortfall is not None and seconds < self.duration - self.shortfall:
-            raise AudioError(f"{self.path} holds {seconds:.3f} s, declares {self.duration:.3f} s; copy it again")
+from ddtasnet_edge.audio_track import AudioTrack
 
 
 def probe(path: Path, index: int = 0) -> AudioTrack:
-    """Look at audio stream `index` of a file and decode its first frame.
+    """Look at audio stream `index` of a file and decode its first samples.
 
-    Raises AudioError when the file is missing, unreadable, not audio, cut short or holds no samples.
+    Raises AudioError when the file is missing, unreadable, not audio, cut short or holds no samples, and
+    MissingDependencyError for a format that only PyAV reads, where that is not installed.
     """
-    with _opened(path, index) as (container, stream):
-        if container.format.name == "wav":
-            _check_riff_size(path)
-        first = next(_frames(path, container, stream), None)
-        if first is None:
-            raise AudioError(f"{path} holds no audio samples; give a file with at least one")
-        return AudioTrack(
-            path, index, first.sample_rate, first.layout.nb_channels, _duration(stream), _shortfall(container, stream)
-        )
+    if find_spec("av") is None:
+        from ddtasnet_edge.audio_soundfile import probe_soundfile
 
+        return probe_soundfile(path, index)
+    from ddtasnet_edge.audio_av import probe_av
 
-@contextmanager
-def _opened(path: Path, index: int) -> Iterator[tuple[InputContainer, AudioStream]]:
-    import av
-
-    try:
-        # The prefix keeps ffmpeg from taking a name such as "http:song.wav" for an address; from a file, it also
-        # refuses playlists that point to one.
-        with av.open(f"file:{path}", metadata_errors="ignore") as container:
-            streams = container.streams.audio
-            if index >= len(streams):
-                raise AudioError(f"{path} has {len(streams)} audio streams, at least {index + 1} expected")
-            yield container, streams[index]
-    except av.error.FFmpegError as error:
-        raise AudioError(f"cannot read {path}: {error.strerror}; expected audio: wav, flac, mp3 or m4a") from error
-
-
-def _frames(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decoded frames. Undecodable data is an error, except behind the last good frame: tags live there."""
-    import av
-
-    damage, seconds = None, 0.0
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError as error:
-            damage = error
-            continue
-        for frame in frames:
-            if damage is not None:
-                raise AudioError(f"{path} is damaged at {seconds:.2f} s: {damage.strerror}; copy it again")
-            seconds += frame.samples / frame.sample_rate
-            yield frame
-
-
-def _duration(stream: AudioStream) -> float | None:
-    if stream.duration is None or stream.time_base is None:
-        return None
-    return float(stream.duration * stream.time_base)
-
-
-def _shortfall(container: InputContainer, stream: AudioStream) -> float | None:
-    # Only an mp3 with an information frame knows its length and its delay; ffmpeg then starts after the delay.
-    if container.format.name == "mp3" and not stream.start_time:
-        return None
-    return _SHORTFALL.get(container.format.name)
-
-
-def _to_float(frame: AudioFrame) -> FloatArray:
-    """One frame as float32 [channels, n]; a planar frame has that shape already, a packed one interleaves."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # becomes infinity, which is reported with its place
-            return samples.astype(np.float32)
-    bits = 8 * samples.dtype.itemsize
-    offset = 128 if samples.dtype == np.uint8 else 0
-    scaled: FloatArray = ((samples.astype(np.float64) - offset) / 2 ** (bits - 1)).astype(np.float32)
-    return scaled
-
-
-def _check_riff_size(path: Path) -> None:
-    """ffmpeg reads a cut wav without complaint, so the size in its header is compared here."""
-    with path.open("rb") as file:
-        # Counted from behind itself, that is from byte 8; some programs count from byte 0, so 8 bytes may be missing.
-        declared = int.from_bytes(file.read(8)[4:], "little")
-    if path.stat().st_size < declared < _UNKNOWN_RIFF_SIZE:
-        raise AudioError(f"{path} has {path.stat().st_size} bytes, declares {declared + 8}; copy it again")
+    return probe_av(path, index)

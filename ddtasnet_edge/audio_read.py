@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddtasnet_edge.audio_decode import AudioTrack, probe
+from ddtasnet_edge.audio_decode import probe
+from ddtasnet_edge.audio_track import AudioTrack
 from ddtasnet_edge.errors import AudioError
 from ddtasnet_edge.spec import FloatArray
 

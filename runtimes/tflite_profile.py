@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
+from ddtasnet_edge.native import native_messages_hidden
 from ddtasnet_edge.runtimes.graph_io import CopiedState, Shapes
 from ddtasnet_edge.runtimes.litert_c import DELEGATED_OPERATORS, OPERATOR, CompiledModel
 from ddtasnet_edge.runtimes.profile import Node, NodeTimes, ProfiledSession
-from ddtasnet_edge.runtimes.tflite_session import RUNTIME, native_messages_hidden
+from ddtasnet_edge.runtimes.tflite_session import RUNTIME
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
 PACKAGE, DISTRIBUTION = "ai_edge_litert", "ai-edge-litert"

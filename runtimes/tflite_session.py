@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.errors import BundleError
+from ddtasnet_edge.native import native_messages_hidden
 from ddtasnet_edge.runtimes.graph_io import CopiedState, GraphSession, check_tensors
 from ddtasnet_edge.spec import MIX, STEMS, FloatArray
 
@@ -49,6 +47,7 @@ class TFLiteSession(GraphSession):
                 "install ai-edge-litert, or export with --int8"
             )
         try:
+            # The interpreter announces its delegate, whatever the log level.
             with native_messages_hidden():
                 self._interpreter = Interpreter(model_path=str(bundle.graph_path), num_threads=num_threads)
                 self._interpreter.allocate_tensors()
@@ -102,19 +101,6 @@ def _at_address(view: FloatArray) -> FloatArray:
     """
     memory = (ctypes.c_float * view.size).from_address(view.ctypes.data)
     return np.ctypeslib.as_array(memory).reshape(view.shape)
-
-
-@contextmanager
-def native_messages_hidden() -> Iterator[None]:
-    """The interpreter announces its delegate on file descriptor 2, whatever the log level; errors are exceptions."""
-    saved = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _shapes(details: Details) -> dict[str, tuple[int, ...]]:

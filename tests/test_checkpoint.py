@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import pickle
 import sys
@@ -54,6 +55,42 @@ def test_safetensors_round_trip(model: DDTasNet, tmp_path: Path) -> None:
     mix = noise(1, 2, 100)
     with torch.no_grad():
         assert torch.equal(loaded(mix), model(mix))
+
+
+def test_a_compressed_file_is_the_same_checkpoint(model: DDTasNet, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(model, path, training={"data": "songs"})
+    packed = pack(path)
+    path.unlink()
+    assert_same_model(load_checkpoint(packed), model)
+    assert read_training(packed) == {"data": "songs"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+        lambda data: b"no xz" + data,
+        lambda data: lzma.compress(lzma.decompress(data)[:-1000]),
+        lambda _: lzma.compress(b"words"),
+        lambda _: b"",
+    ],
+    ids=["cut", "one bit", "other start", "cut inside", "other contents", "empty"],
+)
+def test_a_damaged_compressed_file(change: Callable[[bytes], bytes], model: DDTasNet, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(model, path)
+    packed = pack(path)
+    damage(packed, change)
+    assert "is damaged" in refusal(packed)
+
+
+def pack(path: Path) -> Path:
+    """What `xz` makes of a file, beside it."""
+    packed = path.with_name(f"{path.name}.xz")
+    packed.write_bytes(lzma.compress(path.read_bytes()))
+    return packed
 
 
 def test_weights_are_saved_as_float32(model: DDTasNet, tmp_path: Path) -> None:
@@ -110,7 +147,7 @@ def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.onnx", "model", "model.safetensor"])
 def test_an_unknown_suffix(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")
-    assert "expected one of .safetensors, .pt, .pth" in refusal(tmp_path / name)
+    assert "expected one of .safetensors, .safetensors.xz, .pt, .pth" in refusal(tmp_path / name)
 
 
 def damage(path: Path, change: Callable[[bytes], bytes]) -> None:

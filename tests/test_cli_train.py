@@ -14,6 +14,7 @@ import torch
 
 from ddtasnet_edge.models.checkpoint import load_checkpoint, save_checkpoint
 from ddtasnet_edge.models.registry import create_model
+from ddtasnet_edge.models.source import find_model
 from ddtasnet_edge.training import allocator, cli
 from ddtasnet_edge.training.trainer import BEST, LAST, SNAPSHOT
 from tests.small import small_config
@@ -100,6 +101,13 @@ def test_starting_from_a_checkpoint(songs: Path, tmp_path: Path) -> None:
     assert all(torch.allclose(start[name], end[name], atol=1e-6) for name in start)
 
 
+def test_starting_from_what_is_shipped(songs: Path, tmp_path: Path) -> None:
+    run = ["--from", "tiny", "--songs", str(songs), "--out", str(tmp_path / "run"), "--steps", "1", *QUICK]
+    assert cli.main([*run, "--rate", "1e-9", "--quiet"]) == 0
+    start, end = find_model("tiny").model.state_dict(), load_checkpoint(tmp_path / "run" / LAST).state_dict()
+    assert all(torch.allclose(start[name], end[name], atol=1e-6) for name in start)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -107,6 +115,7 @@ def test_starting_from_a_checkpoint(songs: Path, tmp_path: Path) -> None:
         (["--preset", "tiny", "--config", "a.json", "--steps", "1"], "--preset and --config each name a model"),
         (["--config", "missing.json", "--steps", "1"], "cannot read model configuration missing.json"),
         (["--from", "missing.safetensors", "--steps", "1"], "no checkpoint file at missing.safetensors"),
+        (["--from", "base", "--steps", "1"], "--from names trained weights, preset base, random weights .* is not"),
         (["--steps", "0"], "steps is 0: expected at least 1"),
         (["--minutes", "-1"], "minutes is -1.0: expected more than 0"),
         (["--steps", "1", "--threads", "0"], "threads is 0: expected at least 1"),

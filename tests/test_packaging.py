@@ -36,6 +36,8 @@ HEAVY = (
     "clarity",
     "numba",
 )
+#: What a device installs. PyAV alone would be 100 MB of a light install that is to stay below 120 (README).
+LIGHT = {"numpy", "soundfile", "soxr", "rich"}
 # What a build or the commands of README leave behind: anywhere, and beside pyproject.toml.
 LEFTOVERS = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
 TOP_LEFTOVERS = {"build", "dist", "separated", "runs", "songs", "stems"}
@@ -119,6 +121,33 @@ def test_the_wheel_brings_commands_and_licences(wheel: ZipFile) -> None:
     assert all(f"{name} = {target}" in entries for name, target in SCRIPTS.items())
     for name in PROJECT["project"]["license-files"]:
         assert wheel.read(f"{info}/licenses/{name}") == (ROOT / name).read_bytes()
+
+
+def test_the_light_install_stays_light(wheel: ZipFile) -> None:
+    """By what pip reads: nothing but four small packages without an extra, and with [tflite] the interpreter alone."""
+    lines = wheel.read(f"ddtasnet_edge-{PROJECT['project']['version']}.dist-info/METADATA").decode().splitlines()
+    found = [Requirement(line.removeprefix("Requires-Dist: ")) for line in lines if line.startswith("Requires-Dist: ")]
+    board = {"platform_machine": "aarch64", "python_version": "3.11", "sys_platform": "linux"}
+
+    def needed(extra: str) -> set[str]:
+        return {one.name for one in found if one.marker is None or one.marker.evaluate({**board, "extra": extra})}
+
+    assert needed("") == LIGHT
+    assert needed("tflite") == {*LIGHT, "ai-edge-litert"}
+    assert needed("onnx") == {*LIGHT, "onnxruntime"}
+    assert needed("openvino") == {*LIGHT, "openvino"}
+    assert needed("media") == {*LIGHT, "av"}
+
+
+def test_the_light_wheel_is_small(wheel: ZipFile) -> None:
+    """Unpacked; 4 MB were seen, 3.2 of them weights."""
+    assert sum(entry.file_size for entry in wheel.infolist()) < 6e6
+
+
+@pytest.mark.parametrize("extra", ["export", "train", "eval", "dev"])
+def test_what_needs_the_default_clip_brings_its_decoder(extra: str) -> None:
+    own = [Requirement(text) for text in PROJECT["project"]["optional-dependencies"][extra]]
+    assert any("media" in one.extras for one in own if one.name == "ddtasnet-edge")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

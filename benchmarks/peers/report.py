@@ -12,6 +12,7 @@ from ddtasnet_edge.benchmarks.machine import Machine
 from ddtasnet_edge.benchmarks.peers.registry import REFERENCE
 from ddtasnet_edge.benchmarks.peers.result import PeerResult
 from ddtasnet_edge.benchmarks.report import count_threads
+from ddtasnet_edge.benchmarks.troubles import machine_notes
 
 COLUMNS = ("peer", "bits", "p50", "spread", "x torch", "/ours", "SNR", "dSDR", "MB", "build", "remark")
 LEGEND = """\
@@ -108,7 +109,7 @@ class PeersReport:
         """The inverse of `to_dict`; summaries and comparisons are computed again."""
         measured = {name: value for name, value in values.items() if name != "comparisons"}
         results = tuple(PeerResult.from_dict(entry) for entry in values["results"])
-        return cls(**{**measured, "machine": Machine(**values["machine"]), "results": results})
+        return cls(**{**measured, "machine": Machine.from_dict(values["machine"]), "results": results})
 
     def rows(self) -> list[list[str]]:
         """The table: one row per peer under COLUMNS."""
@@ -127,7 +128,7 @@ class PeersReport:
         )
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         ways = (f"{one.peer.name}: {one.peer.how}" for one in self.results if not one.peer.ours)
-        return [self.machine.note(self.device), mode, versions, *ways]
+        return [*machine_notes(self.machine, self.device), mode, versions, *ways]
 
     def _row(self, result: PeerResult) -> list[str]:
         found, check = self.summary(result), result.check

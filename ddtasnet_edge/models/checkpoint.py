@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,8 +24,12 @@ from ddtasnet_edge.models.registry import create_model
 FORMAT = 2
 # One entry only: safetensors writes several in random order, and the same model should give the same bytes.
 METADATA = "ddtasnet_edge"
+# Where the safetensors format keeps that: in the JSON at its start, behind the length of this JSON in eight bytes.
+HEADER_KEY, LENGTH_BYTES = "__metadata__", 8
 # Differences between a checkpoint and its configuration that an error names; the rest are counted.
 NAMED = 5
+
+PLAIN, PACKED = ".safetensors", ".safetensors.xz"
 
 Contents = tuple[DDTasNetConfig, Mapping[str, Tensor]]
 
@@ -56,16 +61,18 @@ def save_checkpoint(
 def load_checkpoint(path: Path) -> DDTasNet:
     """A model with the weights of a checkpoint, in evaluation mode.
 
-    path: `.safetensors` with the configuration in its metadata (what `save_checkpoint` writes), or `.pt` / `.pth`
-    with a dictionary of `state_dict` and `config`, or with a bare state dict and `<name>.json` beside it.
+    path: `.safetensors` with the configuration in its metadata (what `save_checkpoint` writes), the same as
+    `.safetensors.xz` (what `xz -9e` makes of it), or `.pt` / `.pth` with a dictionary of `state_dict` and `config`,
+    or with a bare state dict and `<name>.json` beside it.
     Raises CheckpointError when the file is missing, damaged, holds pickled code, does not fit its configuration
     or holds NaN or infinity.
     """
-    if path.suffix not in READERS:
+    suffix = checkpoint_suffix(path)
+    if suffix is None:
         raise CheckpointError(f"{path} is no checkpoint: {nearest(path.suffix, tuple(READERS))}")
     if not path.is_file():
         raise CheckpointError(f"no checkpoint file at {path}; check the path")
-    config, tensors = READERS[path.suffix](path)
+    config, tensors = READERS[suffix](path)
     model = create_model(config)
     _check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
@@ -77,7 +84,7 @@ def read_training(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError when a .safetensors file is missing or damaged.
     """
-    if path.suffix != ".safetensors":
+    if checkpoint_suffix(path) not in (PLAIN, PACKED):
         return {}
     with _opened(path) as file:
         values = json.loads((file.metadata() or {}).get(METADATA, "{}"))
@@ -85,13 +92,41 @@ def read_training(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def checkpoint_suffix(path: Path) -> str | None:
+    """The ending by which a checkpoint is read; None for what is none."""
+    return next((suffix for suffix in READERS if path.name.endswith(suffix)), None)
+
+
+class _Unpacked:
+    """A compressed file, read as safetensors' own open ones are."""
+
+    def __init__(self, path: Path) -> None:
+        with lzma.open(path) as file:
+            data = file.read()
+        self._tensors: dict[str, Tensor] = _safetensors().torch.load(data)
+        length = int.from_bytes(data[:LENGTH_BYTES], "little")
+        self._metadata: dict[str, str] = json.loads(data[LENGTH_BYTES:][:length]).get(HEADER_KEY, {})
+
+    def metadata(self) -> dict[str, str]:
+        return self._metadata
+
+    def keys(self) -> Iterable[str]:
+        return self._tensors.keys()
+
+    def get_tensor(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     safetensors = _safetensors()
     try:
+        if path.name.endswith(PACKED):
+            yield _Unpacked(path)
+            return
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
-    except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, lzma.LZMAError, safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is damaged ({_first_line(error)}); copy or save it again") from error
 
 
@@ -146,7 +181,8 @@ def _load_plain(path: Path) -> Mapping[str, Any]:
 
 
 READERS: dict[str, Callable[[Path], Contents]] = {
-    ".safetensors": _read_safetensors,
+    PLAIN: _read_safetensors,
+    PACKED: _read_safetensors,
     ".pt": _read_torch,
     ".pth": _read_torch,
 }

@@ -9,12 +9,12 @@ from typing import Any
 
 from ddtasnet_edge.config import PRESETS, preset, read_config
 from ddtasnet_edge.errors import CheckpointError
-from ddtasnet_edge.models.checkpoint import READERS, load_checkpoint, read_training
+from ddtasnet_edge.models.checkpoint import PACKED, READERS, checkpoint_suffix, load_checkpoint, read_training
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
 
 SEED = 0
-#: Trained weights that come with the package, one file per preset, and their model card.
+#: Trained weights that come with the package, one compressed checkpoint per preset, and their model card.
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -45,7 +45,7 @@ def find_model(source: str | Path) -> NamedModel:
     """The model that `source` names.
 
     A preset has the trained weights that come with the package, or seeded random ones where there are none, and
-    says which; a configuration (.json) has random weights, a checkpoint (.safetensors, .pt, .pth) trained ones.
+    says which; a configuration (.json) has random weights, a checkpoint (.safetensors, .pt, ...) trained ones.
     Raises ConfigError for an unknown preset, CheckpointError for a missing or unsuitable file.
     """
     path = Path(source)
@@ -56,16 +56,18 @@ def find_model(source: str | Path) -> NamedModel:
     if path.suffix == ".json":
         model = create_model(read_config(path), SEED)
         return NamedModel(path.stem, model, "random", f"configuration {path.name}, random weights of seed {SEED}")
-    if path.suffix not in READERS:
+    suffix = checkpoint_suffix(path)
+    if suffix is None:
         raise CheckpointError(
             f"{path} is no model: expected a preset ({', '.join(PRESETS)}), a checkpoint ({', '.join(READERS)}) "
             "or a configuration (.json)"
         )
-    return NamedModel(path.stem, load_checkpoint(path), "trained", f"checkpoint {path.name}", read_training(path))
+    name = path.name.removesuffix(suffix)
+    return NamedModel(name, load_checkpoint(path), "trained", f"checkpoint {path.name}", read_training(path))
 
 
 def _preset(name: str) -> NamedModel:
-    path = WEIGHTS / f"{name}.safetensors"
+    path = WEIGHTS / f"{name}{PACKED}"
     if path.is_file():
         return NamedModel(name, load_checkpoint(path), "trained", f"preset {name}, trained", read_training(path))
     model = create_model(preset(name), SEED)

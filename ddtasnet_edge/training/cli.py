@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--preset", help="a preset, freshly initialised (default: small)")
     model.add_argument("--config", type=Path, metavar="FILE", help="a model configuration as JSON")
     model.add_argument(
-        "--from", dest="start_from", type=Path, metavar="FILE", help="begin with the weights of this checkpoint"
+        "--from", dest="start_from", type=Path, metavar="FILE|PRESET", help="begin with these trained weights"
     )
     music = parser.add_argument_group("music (without: a few songs are made in OUT/songs)")
     music.add_argument("--songs", type=Path, metavar="DIR", help="songs of ddtasnet-songs, train and validation")
@@ -148,15 +148,18 @@ def _device(name: str) -> torch.device:
 
 def _model(arguments: argparse.Namespace) -> tuple[str, DDTasNet, dict[str, Any]]:
     """Name of the run, the model that it starts from, and the facts about the training of that model so far."""
-    from ddtasnet_edge.models.checkpoint import load_checkpoint, read_training
     from ddtasnet_edge.models.registry import create_model
+    from ddtasnet_edge.models.source import find_model
 
     given = [option for option in ("preset", "config", "start_from") if getattr(arguments, option) is not None]
     if len(given) > 1:
         options = " and ".join(f"--{option.removeprefix('start_')}" for option in given)
         raise ConfigError(f"{options} each name a model; give one of them")
     if arguments.start_from:
-        return arguments.start_from.stem, load_checkpoint(arguments.start_from), read_training(arguments.start_from)
+        found = find_model(arguments.start_from)
+        if found.weights != "trained":
+            raise ConfigError(f"--from names trained weights, {found.source} is not; give --preset or --config instead")
+        return found.name, found.model, dict(found.training)
     if arguments.config:
         return arguments.config.stem, create_model(read_config(arguments.config), arguments.seed), {}
     name = arguments.preset or "small"
