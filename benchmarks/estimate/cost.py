@@ -124,7 +124,7 @@ def _work(graph: Mapping[str, Any], spec: StreamSpec) -> Iterable[Work]:
 
 
 def _rows(layer: str, spec: StreamSpec) -> int:
-    """How many rows a layer of DDTasNet multiplies with: channels are encoded apart, magnitude and phase are stacked."""
+    """How many rows a layer of DDTasNet multiplies with: channels are apart, magnitude and phase are stacked."""
     block = layer.partition(".")[0]
     if block == "time_encoder":
         return spec.channels
@@ -134,8 +134,8 @@ def _rows(layer: str, spec: StreamSpec) -> int:
 
 
 def _elements(product: Mapping[str, Any]) -> int:
-    """Weights of a product. Graphs that pack two into a byte show [rows, blocks, bytes] with fewer elements than that."""
-    elements = math.prod(product["shape"])
+    """Weights of a product, where a graph may show [rows, blocks, bytes] with two of them in each byte."""
+    elements: int = math.prod(product["shape"])
     # Four bits, and scales: a weight takes 0.5 bytes and a little, so at least 1.5 of them are in every byte.
     packed = product["dtype"] == "int4" and elements < 1.5 * product["weight_bytes"]
     return 2 * elements if packed else elements
@@ -146,7 +146,7 @@ def _transform_macs(graph: Mapping[str, Any], spec: StreamSpec) -> int:
     shapes = [product["shape"] for product in graph["products"] if product["layer"] is None]
     if not shapes:
         return 0
-    p = min(shapes[0])
+    p = int(min(shapes[0]))
     frames = spec.channels * (1 + len(spec.sources))
     return frames * 2 * spec.window_length * (p + spec.window_length // p)
 

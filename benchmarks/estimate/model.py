@@ -9,11 +9,11 @@ computes while it waits has overlap 1, one that does not 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ddtasnet_edge.benchmarks.estimate.cost import StepCost, Work
-from ddtasnet_edge.benchmarks.estimate.profile import DOT_PRODUCT, RAM, DeviceProfile
+from ddtasnet_edge.benchmarks.estimate.profile import DOT_PRODUCT, RAM, Cache, DeviceProfile
 from ddtasnet_edge.errors import DeviceError
 
 LINE_BYTES = 64
@@ -101,14 +101,21 @@ def bandwidth(
 
     A cache that the set fits in serves all of it; up to FADE times that size ever less, the rest comes from the next.
     """
-    levels = [cache.name for cache in profile.caches] + [RAM]
-    costs = [1e-3 / _level_gbps(profile, values, runtime, level, cores, streams) for level in levels]
-    us_per_byte = costs[-1]
-    for cache, here in zip(reversed(profile.caches), reversed(costs[:-1]), strict=True):
+    shares = level_shares(profile.caches, working_set)
+    return 1.0 / sum(
+        share * 1e-3 / _level_gbps(profile, values, runtime, level, cores, streams) for level, share in shares.items()
+    )
+
+
+def level_shares(caches: Sequence[Cache], working_set: int) -> dict[str, float]:
+    """Which share of a working set each memory level serves; they add up to one."""
+    shares, left = {}, 1.0
+    for cache in caches:
         beyond = (working_set / cache.bytes - 1) / (FADE - 1)
         missed = min(max(beyond, 0.0), 1.0)
-        us_per_byte = (1 - missed) * here + missed * us_per_byte
-    return 1.0 / us_per_byte
+        shares[cache.name] = left * (1 - missed)
+        left *= missed
+    return shares | {RAM: left}
 
 
 def _level_gbps(
@@ -127,17 +134,15 @@ def _macs_us(values: Mapping[str, float], runtime: str, work: Work) -> float:
     """Microseconds of one core; dot product instructions are used where the device has them."""
     if not work.macs:
         return 0.0
-    name = f"macs.{work.dtype}"
-    rate = _find(values, runtime, name + DOT_PRODUCT) or _lookup(values, runtime, name)
+    rate = _lookup(values, runtime, f"macs.{work.dtype}{DOT_PRODUCT}", f"macs.{work.dtype}")
     return work.macs / (rate * values["clock_ghz"] * 1e3)
 
 
-def _find(values: Mapping[str, float], runtime: str, name: str) -> float | None:
-    return values.get(f"{runtime}.{name}", values.get(name))
-
-
-def _lookup(values: Mapping[str, float], runtime: str, name: str) -> float:
-    found = _find(values, runtime, name)
-    if found is None:
-        raise DeviceError(f"the profile has no figure '{name}' for runtime '{runtime}'; add it to the device's TOML file")
-    return found
+def _lookup(values: Mapping[str, float], runtime: str, *names: str) -> float:
+    """The first figure there is: those of the runtime go before those of all."""
+    for name in (*(f"{runtime}.{name}" for name in names), *names):
+        if name in values:
+            return values[name]
+    raise DeviceError(
+        f"the profile has no figure '{names[-1]}' for runtime '{runtime}'; add it to the device's TOML file"
+    )
