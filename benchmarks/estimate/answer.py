@@ -1,0 +1,236 @@
+"""What a user wants to know of a board: which bundles run in time there, by how much, and which is the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ddtasnet_edge.benchmarks.estimate.cost import StepCost
+from ddtasnet_edge.benchmarks.estimate.memory import peak_bytes
+from ddtasnet_edge.benchmarks.estimate.model import HEADROOM, cores_needed, estimate
+from ddtasnet_edge.benchmarks.estimate.profile import DeviceProfile
+from ddtasnet_edge.benchmarks.report import BundleResult
+from ddtasnet_edge.errors import ConfigError
+
+ESTIMATED, MEASURED = "estimated", "measured"
+NO, PERHAPS, YES = "no", "perhaps", "yes"
+COLUMNS = (
+    *("board", "model", "target", "recipe", "how", "ms", "from", "to"),
+    *("budget", "RTF", "cores", "late", "MB"),
+)
+LEGEND = f"""\
+ms: per hop on one core, estimated between 'from' and 'to', measured p50 from the fastest hop to p99; budget: of a
+hop, ms; RTF: compute time / audio time; cores: the fewest with which {HEADROOM:.0%} of the budget stay free, estimated
+late: hops over the budget, 'perhaps' where the band holds the budget; MB: peak memory of the process"""
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a hop may take. Without anything it is the hop budget of each bundle.
+
+    budget_ms: in place of it. sample_rate (Hz) and hop (samples): another hop of the same model, whose products, and so
+    its time, are those of the hop that it was built for.
+    """
+
+    budget_ms: float | None = None
+    sample_rate: int | None = None
+    hop: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None and value <= 0:
+                raise ConfigError(f"--{name.replace('_', '-')} is {value}: expected a number above zero")
+        if (self.sample_rate is None) != (self.hop is None):
+            raise ConfigError("--sr and --hop make a budget together: give both, or --budget-ms alone")
+        if self.budget_ms is not None and self.hop is not None:
+            raise ConfigError("--budget-ms and --hop are two budgets: give one of them")
+
+    def budget_us(self, hop_us: float) -> float:
+        """Microseconds that a hop may take, where the bundle itself allows `hop_us`."""
+        if self.budget_ms is not None:
+            return self.budget_ms * 1e3
+        if self.hop is not None and self.sample_rate is not None:
+            return self.hop / self.sample_rate * 1e6
+        return hop_us
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One bundle on one board. how: ESTIMATED or MEASURED; late: NO, PERHAPS or YES; peak_bytes: None if not known."""
+
+    board: str
+    model: str
+    target: str
+    recipe: str
+    how: str
+    us: float
+    low_us: float
+    high_us: float
+    budget_us: float
+    cores: int | None
+    late: str
+    peak_bytes: float | None
+    macs: int
+    weight_bytes: int
+
+    @property
+    def rtf(self) -> float:
+        """Compute time / audio time."""
+        return self.us / self.budget_us
+
+    @property
+    def has_headroom(self) -> bool:
+        """Whether one core keeps HEADROOM of the budget free."""
+        return self.us <= (1 - HEADROOM) * self.budget_us
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "rtf": self.rtf, "has_headroom": self.has_headroom}
+
+    def row(self) -> list[str]:
+        """Cells under COLUMNS."""
+        return [
+            *(self.board, self.model, self.target, self.recipe, self.how),
+            *(_ms(self.us), _ms(self.low_us), _ms(self.high_us), _ms(self.budget_us), f"{self.rtf:.3f}"),
+            *(NONE if self.cores is None else str(self.cores), self.late),
+            NONE if self.peak_bytes is None else f"{self.peak_bytes / 1e6:.0f}",
+        ]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All bundles on all boards. boards: name and title of each."""
+
+    boards: Mapping[str, str]
+    verdicts: tuple[Verdict, ...]
+
+    def rows(self) -> list[list[str]]:
+        """The table under COLUMNS."""
+        return [verdict.row() for verdict in self.verdicts]
+
+    def sentences(self) -> list[str]:
+        """One for each board: the largest model and precision that runs in time with room to spare."""
+        return [self._sentence(board, title) for board, title in self.boards.items()]
+
+    def largest(self, board: str) -> Verdict | None:
+        """The largest model, then its finest precision, then its fastest target; None when nothing runs in time."""
+        suited = [v for v in self.verdicts if v.board == board and v.has_headroom]
+        sizes: dict[str, int] = {}
+        for verdict in self.verdicts:
+            sizes[verdict.model] = max(sizes.get(verdict.model, 0), verdict.macs)
+        # Targets store a precision in nearly, not exactly, as many bytes: two digits tell precisions apart.
+        return max(suited, key=lambda v: (sizes[v.model], float(f"{v.weight_bytes:.1e}"), -v.us), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with `largest` and `sentence` of each board."""
+        best = {board: self.largest(board) for board in self.boards}
+        return {
+            "boards": [
+                {
+                    "board": board,
+                    "title": title,
+                    "largest": None if (found := best[board]) is None else found.to_dict(),
+                    "sentence": sentence,
+                }
+                for (board, title), sentence in zip(self.boards.items(), self.sentences(), strict=True)
+            ],
+            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+        }
+
+    def _sentence(self, board: str, title: str) -> str:
+        found = self.largest(board)
+        if found is None:
+            return f"{title}: nothing here runs in real time on one core with {HEADROOM:.0%} headroom"
+        return (
+            f"{title}: the largest that runs in real time on one core with {HEADROOM:.0%} headroom is {found.model} "
+            f"{found.recipe} ({found.target}), {_ms(found.us)} ms of {_ms(found.budget_us)} ms, {found.how}"
+            + (f" ({_ms(found.low_us)} to {_ms(found.high_us)})" if found.how == ESTIMATED else "")
+        )
+
+
+def answer(
+    profiles: Sequence[DeviceProfile],
+    costs: Sequence[StepCost],
+    measured: Mapping[str, Sequence[BundleResult]] | None = None,
+    goal: Goal | None = None,
+) -> Answer:
+    """Every cost on every board.
+
+    measured: results by board; a bundle that was measured on a board is not estimated there. Raises DeviceError for a
+    runtime that a profile does not know.
+    """
+    goal = goal or Goal()
+    found: list[Verdict] = []
+    for profile in profiles:
+        results = (measured or {}).get(profile.name, ())
+        known = {(result.model, result.target, result.recipe): result for result in results}
+        for cost in costs:
+            result = known.get((cost.model, cost.target, cost.recipe))
+            budget = goal.budget_us(cost.hop_us)
+            found.append(
+                estimated(profile, cost, budget) if result is None else from_result(profile, cost, result, budget)
+            )
+    return Answer({profile.name: profile.title for profile in profiles}, tuple(found))
+
+
+def estimated(profile: DeviceProfile, cost: StepCost, budget_us: float) -> Verdict:
+    """What the model says of a bundle on a board."""
+    guess = estimate(profile, cost)
+    late = NO if guess.high_us <= budget_us else YES if guess.low_us > budget_us else PERHAPS
+    return _verdict(profile, cost, ESTIMATED, (guess.us, guess.low_us, guess.high_us), budget_us, late)
+
+
+def from_result(profile: DeviceProfile, cost: StepCost, result: BundleResult, budget_us: float) -> Verdict:
+    """What was measured of a bundle on the board itself."""
+    times = result.hop_times
+    late = YES if any(elapsed > budget_us for elapsed in times.times_us) else NO
+    span = times.percentile_us(500), min(times.times_us), times.percentile_us(990)
+    peak = result.peak_rss_bytes
+    return _verdict(profile, cost, MEASURED, span, budget_us, late, None if peak is None else float(peak))
+
+
+def _verdict(
+    profile: DeviceProfile,
+    cost: StepCost,
+    how: str,
+    span: tuple[float, float, float],
+    budget_us: float,
+    late: str,
+    peak: float | None = None,
+) -> Verdict:
+    enough = how == MEASURED and span[0] <= (1 - HEADROOM) * budget_us
+    return Verdict(
+        board=profile.name,
+        model=cost.model,
+        target=cost.target,
+        recipe=cost.recipe,
+        how=how,
+        us=span[0],
+        low_us=span[1],
+        high_us=span[2],
+        budget_us=budget_us,
+        cores=1 if enough else cores_needed(profile, cost, (1 - HEADROOM) * budget_us),
+        late=late,
+        peak_bytes=peak_bytes(cost) if how == ESTIMATED else peak,
+        macs=cost.macs,
+        weight_bytes=cost.weight_bytes,
+    )
+
+
+def notes(profiles: Iterable[DeviceProfile]) -> list[str]:
+    """The facts beside the table, one line each."""
+    lines = (
+        f"{profile.name}: {profile.title}, {profile.soc}, from {profile.memory_mb} MB; sources in docs/DEVICES.md"
+        for profile in profiles
+    )
+    remark = (
+        "estimated: from the manifest of the bundle and the profile of the board, measured on no such board; more "
+        "cores are taken to share the products evenly"
+    )
+    return [*lines, remark]
+
+
+def _ms(microseconds: float) -> str:
+    return f"{microseconds / 1000:.3f}"

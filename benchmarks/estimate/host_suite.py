@@ -1,0 +1,194 @@
+"""Measures probes and presets in the same interleaved rounds: the ones fit this machine's profile, the others test."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ddtasnet_edge import console
+from ddtasnet_edge.benchmarks.building import TARGETS
+from ddtasnet_edge.benchmarks.estimate.cost import cost_of
+from ddtasnet_edge.benchmarks.estimate.host import Measured, fit_profile
+from ddtasnet_edge.benchmarks.estimate.model import Estimate, estimate
+from ddtasnet_edge.benchmarks.estimate.probes import PROBES, build_presets, build_probes
+from ddtasnet_edge.benchmarks.estimate.profile import Cache, DeviceProfile
+from ddtasnet_edge.benchmarks.machine import describe_machine
+from ddtasnet_edge.benchmarks.report import BundleResult
+from ddtasnet_edge.benchmarks.suite import ROUNDS, Options, run_suite
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.config import PRESETS
+from ddtasnet_edge.errors import DeviceError
+
+#: Per bundle. With 30 bundles of a runtime, some of 20 ms per hop, a runtime takes several minutes.
+HOPS = 150
+COLUMNS = ("runtime", "model", "recipe", "measured", "predicted", "error")
+LEGEND = "measured: p50 of a hop in ms; predicted by the profile that was fitted to the probes of the same rounds"
+
+
+@dataclass(frozen=True)
+class HostCheck:
+    """A preset: what was measured and what the probes had predicted."""
+
+    measured: Measured
+    predicted: Estimate
+
+    @property
+    def error(self) -> float:
+        """Predicted / measured - 1."""
+        return self.predicted.us / self.measured.p50_us - 1
+
+    def row(self) -> list[str]:
+        """Cells under COLUMNS."""
+        cost = self.measured.cost
+        times = (self.measured.p50_us, self.predicted.us)
+        return [cost.runtime, cost.model, cost.recipe, *(f"{us / 1000:.3f}" for us in times), f"{self.error:+.1%}"]
+
+
+@dataclass(frozen=True)
+class HostReport:
+    """What was measured on this machine on one thread. points: probes and presets, told apart by their names.
+
+    system: kernel and C library, no more of it. runtimes: their versions.
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    runtimes: tuple[str, ...]
+    hops: int
+    rounds: int
+    input: str
+    caches: tuple[Cache, ...]
+    points: tuple[Measured, ...]
+
+    @property
+    def probes(self) -> list[Measured]:
+        """What the profile is fitted to."""
+        return [point for point in self.points if point.cost.model in PROBES]
+
+    @property
+    def presets(self) -> list[Measured]:
+        """What it is tested on."""
+        return [point for point in self.points if point.cost.model not in PROBES]
+
+    def profile(self) -> DeviceProfile:
+        """The profile of this machine."""
+        return fit_profile(self.cpu, self.cores, self.caches, self.probes)
+
+    def checks(self) -> list[HostCheck]:
+        """Each preset beside its prediction."""
+        profile = self.profile()
+        return [HostCheck(point, estimate(profile, point.cost)) for point in self.presets]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: what was measured, then `profile` and `checks`, which follow from it."""
+        return {
+            **asdict(self),
+            "profile": self.profile().to_dict(),
+            "checks": [{**asdict(check.predicted), "error": check.error} for check in self.checks()],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HostReport:
+        """The inverse of `to_dict`; what follows is computed again."""
+        given = {name: value for name, value in values.items() if name not in ("profile", "checks")}
+        rebuilt = {
+            "runtimes": tuple(values["runtimes"]),
+            "caches": tuple(Cache(**cache) for cache in values["caches"]),
+            "points": tuple(Measured.from_dict(point) for point in values["points"]),
+        }
+        return cls(**{**given, **rebuilt})
+
+    def rows(self) -> list[list[str]]:
+        """The table under COLUMNS."""
+        return [check.row() for check in self.checks()]
+
+    def notes(self) -> list[str]:
+        """The facts beside the table, and the errors in sum."""
+        runtimes = dict.fromkeys(point.cost.runtime for point in self.presets)
+        measured = (
+            f"{self.hops} hops per bundle in {self.rounds} interleaved rounds, {len(self.probes)} bundles of probes "
+            f"and {len(self.presets)} of presets, a run for each runtime; input: {self.input}"
+        )
+        return [
+            f"machine: {self.cpu}, {self.cores} cores, {self.system}; {', '.join(self.runtimes)}; one thread",
+            measured,
+            *map(self._errors, runtimes),
+        ]
+
+    def _errors(self, runtime: str) -> str:
+        errors = [abs(check.error) for check in self.checks() if check.measured.cost.runtime == runtime]
+        mean, largest = sum(errors) / len(errors), max(errors)
+        return f"{runtime}: mean error {mean:.1%}, largest {largest:.1%}, over {len(errors)} points"
+
+
+def measure_host(
+    folder: Path,
+    presets: Sequence[str] = tuple(PRESETS),
+    targets: Sequence[str] = TARGETS,
+    hops: int = HOPS,
+    quiet: bool = False,
+) -> HostReport:
+    """Measure this machine. folder: keeps the bundles for the next time; what it lacks is built there first.
+
+    Raises DeviceError where Linux does not tell the caches, and other EdgeErrors.
+    """
+    caches = read_caches()
+    console.say(f"bundles are kept in {folder}; remove it to build them anew", quiet)
+    with console.activity(quiet) as begin:
+        bundles = [*build_probes(folder, begin, targets), *build_presets(presets, folder, begin, targets)]
+    reports = {
+        target: run_suite([b for b in bundles if b.manifest.target == target], Options(hops=hops), quiet)
+        for target in targets
+    }
+    results = [result for report in reports.values() for result in report.results]
+    ordered = [bundle for target in reports for bundle in bundles if bundle.manifest.target == target]
+    machine = describe_machine()
+    return HostReport(
+        cpu=machine.cpu,
+        cores=machine.logical_cores,
+        system=f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
+        runtimes=tuple(dict.fromkeys(result.runtime for result in results)),
+        hops=hops,
+        rounds=min(ROUNDS, hops),
+        input=next(iter(reports.values())).input,
+        caches=caches,
+        points=tuple(_measured(bundle, result) for bundle, result in zip(ordered, results, strict=True)),
+    )
+
+
+def read_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
+    """The caches of one core beyond its first, the smallest first, as Linux shows them below `root`."""
+    folders = sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*"))
+    found = [_cache(folder) for folder in folders if _text(folder / "level") != "1"]
+    if not found:
+        raise DeviceError("this system does not show its caches in /sys; a profile of it cannot be measured")
+    return tuple(sorted(found, key=lambda cache: cache.bytes))
+
+
+def _cache(folder: Path) -> Cache:
+    size, units = _text(folder / "size"), {"K": 1 << 10, "M": 1 << 20}
+    shared = _text(folder / "shared_cpu_map").replace(",", "")
+    return Cache(
+        name=f"l{_text(folder / 'level')}",
+        bytes=int(size.rstrip("KM")) * units.get(size[-1:], 1),
+        shared_by=int(shared, 16).bit_count(),
+        source="/sys/devices/system/cpu",
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="ascii").strip()
+
+
+def _measured(bundle: Bundle, result: BundleResult) -> Measured:
+    return Measured(
+        cost=cost_of(bundle),
+        p50_us=result.hop_times.percentile_us(500),
+        overhead_us=result.overhead_us or 0.0,
+        bandwidth=result.bandwidth,
+        peak_rss_bytes=result.peak_rss_bytes,
+    )

@@ -1,0 +1,121 @@
+"""Writes docs/DEVICES.md from the profiles, the costs of presets and the JSON of the validation.
+
+python -m ddtasnet_edge.benchmarks.estimate.page --validation docs/performance/estimate.json --out docs/DEVICES.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ddtasnet_edge import console, files
+from ddtasnet_edge.benchmarks.estimate import answer, host_suite
+from ddtasnet_edge.benchmarks.estimate.cost import preset_costs
+from ddtasnet_edge.benchmarks.estimate.host_suite import HostReport
+from ddtasnet_edge.benchmarks.estimate.page_text import ADDING, INTRODUCTION, MEMORY, MODEL, NOT_REPRODUCED
+from ddtasnet_edge.benchmarks.estimate.plot import plot_answer
+from ddtasnet_edge.benchmarks.estimate.profile import DeviceProfile, load_profiles
+from ddtasnet_edge.benchmarks.estimate.published import (
+    LEGEND,
+    PUBLISHED_COLUMNS,
+    UNKNOWN_SEPARATOR,
+    published,
+    published_notes,
+)
+from ddtasnet_edge.dependencies import require
+from ddtasnet_edge.errors import EdgeError
+
+MODULE = "python -m ddtasnet_edge.benchmarks.estimate.page"
+PICTURE = "devices.png"
+# The table of every target is three times as long, and the picture has it.
+SHOWN_TARGET = "tflite"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 written, 2 usage or input."""
+    return console.run_command(_write, _parser().parse_args(argv))
+
+
+def make_page(validation: Mapping[str, Any]) -> str:
+    """The text of the page; the picture is drawn apart. Raises KeyError or TypeError for values of another command."""
+    profiles = load_profiles()
+    checks = [each.check() for each in published()]
+    found = answer.answer(profiles, preset_costs())
+    shown = [verdict.row() for verdict in found.verdicts if verdict.target == SHOWN_TARGET]
+    host = HostReport.from_dict(validation["host"])
+    blocks = [
+        INTRODUCTION,
+        "## What runs in time",
+        f"![Time per hop against the hop budget]({PICTURE})",
+        _list(found.sentences()),
+        _table(answer.COLUMNS, shown),
+        _list([*answer.LEGEND.splitlines(), *answer.notes(profiles)]),
+        MODEL,
+        "## Boards of others",
+        _table(PUBLISHED_COLUMNS, [check.row() for check in checks]),
+        _list([*LEGEND.splitlines(), *published_notes(checks)]),
+        NOT_REPRODUCED.format(once=f"{UNKNOWN_SEPARATOR.predict().us / 1000:.1f}"),
+        "## The machine that this was written on",
+        _table(host_suite.COLUMNS, host.rows()),
+        _list([host_suite.LEGEND, *host.notes()]),
+        MEMORY,
+        "## Profiles",
+        *map(_profile, profiles),
+        ADDING,
+    ]
+    return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def _profile(profile: DeviceProfile) -> str:
+    facts = f"{profile.soc}; from {profile.memory_mb} MB; foresees {profile.prefetch_streams} streams. {profile.source}"
+    caches = [
+        [cache.name, f"{cache.bytes // 1024} KB", f"shared by {cache.shared_by}", "", cache.source]
+        for cache in profile.caches
+    ]
+    figures = [
+        [name, f"{figure.value:g}", f"{figure.low:g}", f"{figure.high:g}", figure.source]
+        for name, figure in profile.figures.items()
+    ]
+    table = _table(("figure", "value", "low", "high", "source"), [*caches, *figures])
+    return f"### `{profile.name}`: {profile.title}\n\n{facts}\n\n{table}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=MODULE, description="Write the page of the devices.", allow_abbrev=False)
+    parser.add_argument(
+        "--validation", type=Path, required=True, metavar="JSON", help="what the validation --measure wrote"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="PAGE", help="such as docs/DEVICES.md")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _write(arguments: argparse.Namespace) -> int:
+    require(("matplotlib",), "drawing the page", "eval")
+    files.require_folder(arguments.out)
+    try:
+        text = make_page(json.loads(arguments.validation.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise EdgeError(
+            f"--validation is {arguments.validation}: {error}; give what the validation wrote with --measure and --json"
+        ) from error
+    plot_answer(answer.answer(load_profiles(), preset_costs()), arguments.out.parent / PICTURE)
+    files.write_text(arguments.out, text)
+    return console.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

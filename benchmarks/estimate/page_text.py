@@ -1,0 +1,68 @@
+"""The prose of docs/DEVICES.md, which no measurement changes."""
+
+INTRODUCTION = """\
+# Devices
+
+How long a hop takes on boards that are not at hand, and how far such figures can be trusted. Every time on this
+page is an estimate and is called one, except where a source or a machine is named beside it. Measure on the board
+where there is one: `ddtasnet-bench --device rpi4` there. Written by
+
+```sh
+python -m ddtasnet_edge.benchmarks.estimate.validation --measure build/probes --json docs/performance/estimate.json
+python -m ddtasnet_edge.benchmarks.estimate.page --validation docs/performance/estimate.json --out docs/DEVICES.md
+```
+
+and not by hand."""
+
+MODEL = """\
+## The model
+
+What a hop costs stands in the manifest of a bundle: bytes and multiply-accumulates of every product by precision
+(channels, and magnitude and phase, share weights: read once, multiplied with two rows or eight), operators, and
+bytes of state. Then
+
+```text
+time = session + operators x dispatch + sum over products of (longer + (1 - overlap) x shorter)
+       + state / bandwidth
+```
+
+where longer and shorter are the two sides of a roofline: bytes / bandwidth and multiply-accumulates / rate. The
+bandwidth is that of the memory level which the whole working set of a hop fits in, as a hop reads it from end to
+end; between once and twice the size of a cache the next level takes over. Every figure of a profile has a low and a
+high. Each is put to both, alone; the squares of the changes add up to the band. Where several cores are asked
+about, products are taken to be shared out evenly, at the bandwidth of all cores."""
+
+NOT_REPRODUCED = """\
+Sizes of language models are those of their files; one token is one step on four cores. DTLN's layers are those of
+`DTLN_model.py`; what the scripts of both repositories compute in NumPy between the graphs is part of their figures,
+and of the predictions as `tflite-runtime.hop_us`.
+
+Float DTLN is four times slower than its bytes on a Pi 3 B+ would take to read. The explanation that the prediction
+uses: the interpreter of 2020 multiplies four rows of floats at once, a Cortex-A53 foresees two streams of reads, so
+every line of 64 bytes is waited for. It was looked for after the simpler model had failed, which is why this figure
+is `seen`. Its parameters are tinymembench's. Today's runtimes pack weights into one stream.
+
+Not reproduced: the separator of 0.86 M weights (termtv student) with 15.5 ms per block of 23.2 ms on a Pi 4. No
+public source of its layers was found. If each weight were used once per block, this model would give {once}
+ms with a hundred operators: its weights must be used many times, and how often is not known."""
+
+MEMORY = """\
+## Memory
+
+The peak of a process is taken to be what its runtime takes at all and a number of copies of the graph file:
+`benchmarks/estimate/memory.py`, fitted to the peaks in `docs/performance/estimate.json`. Those are of Linux on
+x86-64; on ARM they are assumed to be the same."""
+
+ADDING = """\
+## Adding a board
+
+1. Copy the file in `benchmarks/devices/` that is nearest and name it as the device is to be called:
+   `orange-pi5.toml`.
+2. Replace each figure: `{ value = 2.15, low = 1.6, high = 2.37, source = "..." }`. The source is an address or a
+   paper, or `assumed:` and why. `read.ram` is what tinymembench (sbc-bench) calls NEON read, in GB/s of one core;
+   `read_all.ram` a read-only STREAM on all cores; caches smaller than any bundle are left out. `macs` are
+   multiply-accumulates per cycle of one core; with the ending `_dotprod` they go before those without. A figure
+   under the name of a runtime (`litert`, `onnxruntime`, `openvino`) goes before that of all.
+3. If somebody measured a network of known layers on it, add that to `benchmarks/estimate/published.py`: as
+   `VALIDATION` if no figure comes from it, else as `CALIBRATION`.
+4. Write this page anew. To measure on the board, add its name to `benchmarks/machine.py`."""

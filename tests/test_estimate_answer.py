@@ -1,0 +1,158 @@
+"""The answer: what runs in time on which board, and the pages that show it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ddtasnet_edge.benchmarks.estimate import page as page_module
+from ddtasnet_edge.benchmarks.estimate.answer import (
+    COLUMNS,
+    ESTIMATED,
+    MEASURED,
+    NO,
+    PERHAPS,
+    YES,
+    Answer,
+    Goal,
+    answer,
+    notes,
+)
+from ddtasnet_edge.benchmarks.estimate.cost import StepCost, Work
+from ddtasnet_edge.benchmarks.estimate.page import main, make_page
+from ddtasnet_edge.benchmarks.estimate.plot import plot_answer
+from ddtasnet_edge.benchmarks.estimate.profile import load_profiles
+from ddtasnet_edge.errors import ConfigError
+from tests.test_bench_report import a_result
+from tests.test_estimate import board, figure
+from tests.test_estimate_host import probe, probes, report
+
+ROOT = Path(__file__).parent.parent
+# On the board of the tests, microseconds per hop beside a session of 5: 400, 900 and 3600.
+COSTS = [
+    StepCost("small", "tflite", "int8", 1000.0, (Work("int8", 0, 395_000),), 0, 0, 100),
+    StepCost("large", "tflite", "int8", 1000.0, (Work("int8", 0, 895_000),), 0, 0, 100),
+    StepCost("large", "tflite", "float32", 1000.0, (Work("float32", 4, 3_595_000),), 0, 0, 100),
+]
+
+
+def found(goal: Goal | None = None) -> Answer:
+    return answer([board()], COSTS, goal=goal)
+
+
+def test_a_row_has_what_a_user_asks_for() -> None:
+    columns = dict(zip(COLUMNS, found().rows()[0], strict=True))
+    assert (columns["board"], columns["model"], columns["how"]) == ("board", "small", ESTIMATED)
+    assert (columns["ms"], columns["budget"], columns["RTF"]) == ("0.400", "1.000", "0.400")
+    assert (columns["cores"], columns["late"], columns["MB"]) == ("1", NO, "51")
+
+
+def test_headroom_decides_and_not_the_budget_alone() -> None:
+    small, large, float32 = found().verdicts
+    assert [verdict.has_headroom for verdict in (small, large, float32)] == [True, False, False]
+    assert [verdict.late for verdict in (small, large, float32)] == [NO, NO, YES]
+    assert [verdict.cores for verdict in (small, large, float32)] == [1, 2, None]
+    assert found().largest("board") == small
+
+
+def test_a_longer_budget_lets_a_larger_model_in() -> None:
+    for goal in (Goal(budget_ms=2.0), Goal(sample_rate=48000, hop=96)):
+        largest = found(goal).largest("board")
+        assert largest is not None
+        assert (largest.model, largest.recipe) == ("large", "int8")
+    finest = found(Goal(budget_ms=10.0)).largest("board")
+    assert finest is not None
+    assert finest.recipe == "float32"
+
+
+def test_the_sentence_names_the_largest_and_calls_it_estimated() -> None:
+    (sentence,) = found().sentences()
+    assert "small int8 (tflite), 0.400 ms of 1.000 ms, estimated (0.400 to 0.400)" in sentence
+
+
+def test_a_board_that_nothing_suits_says_so() -> None:
+    (sentence,) = found(Goal(budget_ms=0.01)).sentences()
+    assert sentence == "Board: nothing here runs in real time on one core with 30% headroom"
+    assert found(Goal(budget_ms=0.01)).to_dict()["boards"][0]["largest"] is None
+
+
+def test_a_band_over_the_budget_is_neither_late_nor_in_time() -> None:
+    unsure = board(macs__int8=figure(1.0, 0.4))
+    assert [verdict.late for verdict in answer([unsure], COSTS[:2]).verdicts] == [NO, PERHAPS]
+
+
+def test_what_was_measured_is_not_estimated() -> None:
+    result = replace(a_result("tflite", [300.0, 350.0, 2000.0]), model="small", recipe="int8")
+    given = answer([board()], COSTS, {"board": [result]})
+    assert [verdict.how for verdict in given.verdicts] == [MEASURED, ESTIMATED, ESTIMATED]
+    first = given.verdicts[0]
+    assert (first.us, first.low_us, first.late) == (350.0, 300.0, YES)
+    assert "measured" in given.sentences()[0]
+    assert "estimated" not in given.sentences()[0]
+
+
+def test_a_result_of_another_board_changes_nothing() -> None:
+    result = replace(a_result("tflite", [300.0]), model="small", recipe="int8")
+    assert answer([board()], COSTS, {"other": [result]}) == found()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"budget_ms": 0.0}, "--budget-ms is 0.0"),
+        ({"hop": 512}, "give both"),
+        ({"sample_rate": 48000}, "give both"),
+        ({"budget_ms": 1.0, "sample_rate": 48000, "hop": 64}, "two budgets"),
+    ],
+)
+def test_a_goal_that_makes_no_sense_is_refused(given: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Goal(**given)  # type: ignore[arg-type]
+
+
+def test_an_answer_is_plain_json() -> None:
+    values = json.loads(json.dumps(found().to_dict()))
+    assert values["boards"][0]["largest"]["model"] == "small"
+    assert values["boards"][0]["sentence"] == found().sentences()[0]
+    assert [verdict["rtf"] for verdict in values["verdicts"]] == pytest.approx([0.4, 0.9, 3.6], abs=0.01)
+
+
+def test_notes_name_the_boards_and_call_estimates_by_their_name() -> None:
+    lines = notes([board()])
+    assert lines[0].startswith("board: Board, Chip")
+    assert lines[-1].startswith("estimated:")
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "devices.png"
+    plot_answer(answer([board(), replace(board(), name="twin")], COSTS), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_is_what_its_files_make() -> None:
+    values = json.loads((ROOT / "docs/performance/estimate.json").read_text())
+    assert make_page(values) == (ROOT / "docs/DEVICES.md").read_text()
+
+
+def test_the_page_shows_every_board_with_the_source_of_every_figure(tmp_path: Path) -> None:
+    validation = tmp_path / "estimate.json"
+    host = report([*probes(), probe("tiny", 500_000, "int8")])
+    validation.write_text(json.dumps({"published": [], "host": host.to_dict()}))
+    out = tmp_path / "DEVICES.md"
+    assert main(["--validation", str(validation), "--out", str(out)]) == 0
+    text = out.read_text()
+    for profile in load_profiles():
+        assert f"### `{profile.name}`: {profile.title}" in text
+        assert all(f"| {name} | {each.value:g} |" in text for name, each in profile.figures.items())
+        assert all(each.source in text for each in profile.figures.values())
+    assert (tmp_path / page_module.PICTURE).exists()
+
+
+def test_values_of_another_command_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "other.json"
+    path.write_text("{}")
+    assert main(["--validation", str(path), "--out", str(tmp_path / "DEVICES.md")]) == 2
+    assert "give what the validation wrote" in capsys.readouterr().err

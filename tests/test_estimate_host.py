@@ -1,0 +1,197 @@
+"""A machine's own profile: what is fitted to probes is what made their times, and predicts what was left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddtasnet_edge.benchmarks.estimate import host_suite, validation
+from ddtasnet_edge.benchmarks.estimate.cost import PRESET_COSTS, StepCost, Work, preset_costs
+from ddtasnet_edge.benchmarks.estimate.host import Measured, fit_profile, solve_non_negative
+from ddtasnet_edge.benchmarks.estimate.host_suite import HostReport, read_caches
+from ddtasnet_edge.benchmarks.estimate.memory import PEAKS, fit_peaks, peak_bytes
+from ddtasnet_edge.benchmarks.estimate.model import estimate
+from ddtasnet_edge.benchmarks.estimate.preset_costs import main as write_costs
+from ddtasnet_edge.benchmarks.estimate.probes import PROBES
+from ddtasnet_edge.benchmarks.estimate.profile import Cache, DeviceProfile
+from ddtasnet_edge.config import PRESETS
+from ddtasnet_edge.errors import DeviceError
+from tests.test_estimate import MB, board, figure
+
+CACHES = (Cache("l2", MB, 1, "a test"), Cache("l3", 16 * MB, 2, "a test"))
+TRUTH = board(
+    read__l2=figure(40.0),
+    read__l3=figure(25.0),
+    read__ram=figure(12.0),
+    macs__float32=figure(30.0),
+    macs__int8=figure(60.0),
+    macs__int4=figure(40.0),
+    litert__operator_us=figure(0.4),
+)
+HOST = replace(TRUTH, caches=CACHES)
+
+
+def probe(model: str, weights: int, dtype: str, truth: DeviceProfile = HOST, noise: float = 1.0) -> Measured:
+    """A bundle with so many weights as the true machine would have run it."""
+    size = round(weights * {"float32": 4, "int8": 1, "int4": 0.6}[dtype])
+    cost = StepCost(model, "tflite", dtype, 1e4, (Work(dtype, size, 2 * weights),), 300, 1000, size)
+    return Measured(cost, noise * estimate(truth, cost).us, 5.0, 80e9, 50_000_000 + 2 * size)
+
+
+def probes(noise: float = 1.0) -> list[Measured]:
+    sizes = (200_000, 900_000, 4_000_000, 12_000_000, 50_000_000)
+    names = list(PROBES)
+    return [
+        probe(names[i], size, dtype, noise=noise)
+        for i, size in enumerate(sizes)
+        for dtype in ("float32", "int8", "int4")
+    ]
+
+
+def report(points: list[Measured]) -> HostReport:
+    return HostReport("Chip", 2, "Linux", ("fake 1",), 10, 3, "noise", CACHES, tuple(points))
+
+
+def test_a_fit_predicts_what_it_never_saw() -> None:
+    profile = fit_profile("Chip", 2, CACHES, probes())
+    for weights in (500_000, 2_000_000, 30_000_000, 100_000_000):
+        for dtype in ("float32", "int8", "int4"):
+            unseen = probe("tiny", weights, dtype)
+            assert estimate(profile, unseen.cost).us == pytest.approx(unseen.p50_us, rel=0.02)
+
+
+def test_a_fit_to_a_slower_machine_is_slower() -> None:
+    fast, slow = (fit_profile("Chip", 2, CACHES, probes(noise)) for noise in (1.0, 2.0))
+    cost = probe("tiny", 4_000_000, "int8").cost
+    assert estimate(slow, cost).us == pytest.approx(2 * estimate(fast, cost).us, rel=0.05)
+
+
+def test_nothing_is_read_faster_than_it_can_be_read() -> None:
+    found = fit_profile("Chip", 2, CACHES, [replace(each, bandwidth=20e9) for each in probes()])
+    assert all(value <= 20.0 * (1 + 1e-9) for name, value in found.values().items() if ".read." in name)
+
+
+def test_too_few_probes_are_refused() -> None:
+    with pytest.raises(DeviceError, match="too few"):
+        fit_profile("Chip", 2, CACHES, probes()[:4])
+    with pytest.raises(DeviceError, match="no probe"):
+        fit_profile("Chip", 2, CACHES, [])
+
+
+@given(st.lists(st.floats(0, 10), min_size=3, max_size=3), st.integers(0, 1000))
+def test_what_is_not_negative_is_found(truth: list[float], seed: int) -> None:
+    matrix = np.random.default_rng(seed).uniform(0.1, 1.0, (9, 3))
+    found = solve_non_negative(matrix, matrix @ np.array(truth))
+    assert (found >= 0).all()
+    assert matrix @ found == pytest.approx(matrix @ np.array(truth), abs=1e-6)
+
+
+def test_what_would_be_negative_is_zero() -> None:
+    matrix = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    found = solve_non_negative(matrix, np.array([2.0, -1.0, 1.0]))
+    assert found == pytest.approx([1.5, 0.0])
+
+
+def test_presets_test_what_probes_fitted() -> None:
+    found = report([*probes(), probe("tiny", 500_000, "int8", noise=1.25)])
+    (check,) = found.checks()
+    assert check.measured.cost.model == "tiny"
+    assert check.error == pytest.approx(1 / 1.25 - 1, abs=0.02)
+    assert found.rows() == [["litert", "tiny", "int8", *check.row()[3:]]]
+    assert any("litert: mean error" in note for note in found.notes())
+
+
+def test_a_report_survives_json_and_is_computed_again() -> None:
+    found = report([*probes(), probe("tiny", 500_000, "int8")])
+    values = json.loads(json.dumps(found.to_dict()))
+    assert HostReport.from_dict(values) == found
+    assert values["checks"][0]["error"] == pytest.approx(found.checks()[0].error)
+
+
+def test_probes_are_no_presets() -> None:
+    assert not set(PROBES) & set(PRESETS)
+    shapes = {(config.units, config.bases) for config in PRESETS.values()}
+    assert not shapes & {(config.units, config.bases) for config in PROBES.values()}
+
+
+def test_caches_are_read_as_linux_shows_them(tmp_path: Path) -> None:
+    for index, (level, size, shared) in enumerate((("1", "32K", "1"), ("3", "8M", "0,000000ff"), ("2", "512K", "1"))):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu0/cache/index{index}"
+        folder.mkdir(parents=True)
+        for name, text in (("level", level), ("size", size), ("shared_cpu_map", shared)):
+            (folder / name).write_text(f"{text}\n")
+    found = read_caches(tmp_path)
+    assert [(cache.name, cache.bytes, cache.shared_by) for cache in found] == [("l2", 512 << 10, 1), ("l3", 8 << 20, 8)]
+
+
+def test_a_system_without_caches_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="does not show its caches"):
+        read_caches(tmp_path)
+
+
+def test_peaks_are_fitted_and_estimated() -> None:
+    assert fit_peaks([(size, 50_000_000 + 2 * size) for size in (10**6, 10**7, 10**8)]) == pytest.approx((5e7, 2.0))
+    cost = probe("tiny", 1_000_000, "int8").cost
+    base, copies = PEAKS["litert"]
+    assert peak_bytes(cost) == base + copies * cost.size_bytes
+    assert peak_bytes(replace(cost, target="torch")) is None
+
+
+def test_validation_prints_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = report([*probes(), probe("tiny", 500_000, "int8")])
+    monkeypatch.setattr(validation, "measure_host", lambda *_: found)
+    out = tmp_path / "estimate.json"
+    assert validation.main(["--measure", str(tmp_path), "--json", str(out)]) == 0
+    assert "DTLN" in capsys.readouterr().out
+    assert HostReport.from_dict(json.loads(out.read_text())["host"]) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "tny"], "unknown preset 'tny'"),
+        (["--target", "tflit"], "did you mean 'tflite'"),
+        (["--hops", "0"], "at least 1"),
+    ],
+)
+def test_validation_refuses_what_it_cannot_do(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert validation.main(options) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_costs_are_written_from_bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddtasnet_edge.benchmarks.estimate.preset_costs.collect", lambda _: list(preset_costs()))
+    out = tmp_path / "costs.json"
+    assert write_costs(["--bundles", str(tmp_path), "--out", str(out)]) == 0
+    assert out.read_text() == PRESET_COSTS.read_text()
+
+
+def test_a_folder_without_the_presets_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_costs(["--bundles", str(tmp_path)]) == 2
+    assert "no bundle at" in capsys.readouterr().err
+
+
+def test_measuring_builds_probes_and_presets_and_runs_each_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(folder: Path, _: object, targets: object) -> list[object]:
+        asked.append(f"probes {folder.name} {targets}")
+        raise DeviceError("stop here")
+
+    monkeypatch.setattr(host_suite, "read_caches", lambda: CACHES)
+    monkeypatch.setattr(host_suite, "build_probes", refuse)
+    with pytest.raises(DeviceError, match="stop here"):
+        host_suite.measure_host(tmp_path / "kept", ["tiny"], ["tflite"], quiet=True)
+    assert asked == ["probes kept ['tflite']"]
