@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddtasnet_edge import console
+from ddtasnet_edge.benchmarks.board_answer import add_goal_options
 from ddtasnet_edge.benchmarks.hogs import share_cores
-from ddtasnet_edge.benchmarks.machine import PI_MODELS, check_device, device_named
+from ddtasnet_edge.benchmarks.machine import HOST, PI_MODELS, check_device, device_named
 from ddtasnet_edge.benchmarks.modes import DEFAULT_HOPS, DEFAULT_MODEL, MODES, PASSES_MODEL, bench
 from ddtasnet_edge.benchmarks.realtime import check_support
 from ddtasnet_edge.benchmarks.suite import Options
@@ -25,18 +26,26 @@ EXAMPLES = """\
   ddtasnet-bench --peers --model base --json peers.json   # the same weights through other tools, beside our bundles
   ddtasnet-bench --passes --model tiny               # what each pass of the step gains
   ddtasnet-bench --scaling --json scaling.json       # which presets are in time, at which precision and threads
+  ddtasnet-bench --device rpi5 --emulate             # parity on the board's runtimes, and an estimate of its time
+  ddtasnet-bench --device rpi --host user@pi build/small-*.edge       # the board itself, over ssh
   ddtasnet-bench --compare old.json new.json         # two files of pytest benchmarks/bench_step.py
 """
 
+TIMING = {"bundles", "hops", "minutes", "paced", "hog", "realtime", "threads"}
+GOAL = {"budget_ms", "sr", "hop", "plot"}
 #: The options that each mode takes besides --device and --json; None: a plain run.
 UNDERSTOOD: dict[str | None, set[str]] = {
-    None: {"bundles", "hops", "minutes", "paced", "hog", "realtime", "threads"},
+    None: {*TIMING, *GOAL},
     "profile": {"bundles", "hops"},
     "peers": {"model", "hops", "threads"},
     "passes": {"model", "hops"},
     "scaling": {"model", "hops"},
     "compare": set(),
+    "emulate": {"bundles", "model", *GOAL},
+    "host": {*TIMING, *GOAL, "model", "port", "identity", "ssh_config"},
 }
+#: Modes that measure nothing on this machine.
+AWAY = ("compare", "emulate", "host")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         "--device",
         default=defaults.device,
         metavar="NAME",
-        help=f"%(default)s (default), or on that very device: {', '.join(PI_MODELS)}",
+        help=f"%(default)s (default), or a board, here, over ssh or emulated: {', '.join(PI_MODELS)}",
     )
     _add_modes(parser)
+    _add_ssh(parser)
+    add_goal_options(parser)
     _add_length(parser, defaults)
     parser.add_argument("--paced", action="store_true", help="start hops on the hop clock instead of back-to-back")
     parser.add_argument("--hog", action="store_true", help="keep all other cores busy meanwhile")
@@ -74,6 +85,8 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     modes.add_argument("--peers", action="store_true", help="compare our bundles with what other tools make of a model")
     modes.add_argument("--passes", action="store_true", help="time the step of a model with and without each pass")
     modes.add_argument("--scaling", action="store_true", help="compare presets at all precisions, threads and hops")
+    modes.add_argument("--host", metavar="[USER@]HOST", help="measure a board over ssh, as your ssh config says")
+    modes.add_argument("--emulate", action="store_true", help="run a board's runtimes under qemu, estimate its time")
     modes.add_argument(
         "--compare",
         nargs=2,
@@ -84,8 +97,17 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="PRESET|FILE",
-        help=f"of --peers ({DEFAULT_MODEL}) and --passes ({PASSES_MODEL}); of --scaling presets, with commas (all)",
+        help=f"of --peers ({DEFAULT_MODEL}) and --passes ({PASSES_MODEL}); of --scaling presets, with commas (all); "
+        "with --emulate and --host: what the bundles were made of",
     )
+
+
+def _add_ssh(parser: argparse.ArgumentParser) -> None:
+    """How to reach a board over ssh, beyond its name."""
+    ssh = parser.add_argument_group("with --host")
+    ssh.add_argument("--port", type=_positive_int, metavar="N", help="port of ssh")
+    ssh.add_argument("--identity", type=Path, metavar="FILE", help="private key")
+    ssh.add_argument("--ssh-config", type=Path, metavar="FILE", help="in place of your ssh config")
 
 
 def _add_length(parser: argparse.ArgumentParser, defaults: Options) -> None:
@@ -105,14 +127,24 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
-    """Raise ConfigError for what this machine lacks and for options that do not go together."""
-    check_device(arguments.device)
-    given = {name for name in UNDERSTOOD[None] | {"model"} if getattr(arguments, name)}
+    """Raise ConfigError for options that do not go together, and for what this machine lacks."""
+    given = {name for name in (*set().union(*UNDERSTOOD.values()),) if getattr(arguments, name)}
     given -= {"threads"} if arguments.threads == Options.threads else set()
     useless = sorted(given - UNDERSTOOD[mode])
     if useless:
-        names = ", ".join("bundles" if name == "bundles" else f"--{name}" for name in useless)
+        names = ", ".join("bundles" if name == "bundles" else f"--{name.replace('_', '-')}" for name in useless)
         raise ConfigError(f"{f'--{mode}' if mode else 'timing bundles'} has no use for {names}; leave that out")
+    if arguments.realtime and not arguments.paced:
+        raise ConfigError("--realtime is for hops that wait for the hop clock; add --paced")
+    if mode not in AWAY:
+        _check_machine(arguments)
+
+
+def _check_machine(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError or DeviceError for what this machine is not or cannot."""
+    check_device(arguments.device)
+    if arguments.device == HOST and any(getattr(arguments, name) is not None for name in GOAL):
+        raise ConfigError("--budget-ms, --sr, --hop and --plot are about a board; say which with --device")
     cores = os.cpu_count() or 1
     if arguments.threads > cores:
         raise ConfigError(
@@ -121,8 +153,6 @@ def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
     if arguments.hog:
         share_cores(arguments.threads)
     if arguments.realtime:
-        if not arguments.paced:
-            raise ConfigError("--realtime is for hops that wait for the hop clock; add --paced")
         check_support()
 
 

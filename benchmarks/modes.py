@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ddtasnet_edge import api, console
-from ddtasnet_edge.benchmarks import compare, pass_suite, scaling_suite
+from ddtasnet_edge.benchmarks import compare, device_modes, pass_suite, scaling_suite
+from ddtasnet_edge.benchmarks.board_answer import answer_for, board_of, draw, goal_of
+from ddtasnet_edge.benchmarks.delivery import deliver, print_times
 from ddtasnet_edge.benchmarks.peers.report import print_peers
 from ddtasnet_edge.benchmarks.peers.suite import run_peers
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
 from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
 from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
-from ddtasnet_edge.benchmarks.report import COLUMNS, LEGEND, BenchReport
 from ddtasnet_edge.benchmarks.scaling_report import print_scaling
 from ddtasnet_edge.benchmarks.suite import Options, run_suite
 from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
@@ -32,28 +32,47 @@ Mode = Callable[[argparse.Namespace], int]
 
 def bench(arguments: argparse.Namespace) -> int:
     """Time bundles; without any the default one, built if need be."""
-    report = run_suite(_bundles(arguments), _options(arguments), quiet=arguments.quiet)
-    return _deliver(arguments, report.to_dict(), partial(_print_times, report))
+    goal, bundles = goal_of(arguments), _bundles(arguments)
+    report = run_suite(bundles, _options(arguments), quiet=arguments.quiet)
+    board = board_of(report)
+    if board is None:
+        return deliver(arguments, report.to_dict(), partial(print_times, report))
+    found = answer_for(board, bundles, goal, report)
+    deliver(arguments, report.to_dict(), partial(print_times, report))
+    if not arguments.quiet and arguments.json != "-":
+        found.print()
+    draw(found, arguments.plot)
+    return console.EXIT_OK
+
+
+def emulate(arguments: argparse.Namespace) -> int:
+    """Bundles on the emulated runtimes of a board, and an estimate of the board."""
+    return device_modes.emulate(arguments, DEFAULT_FOLDER)
+
+
+def host(arguments: argparse.Namespace) -> int:
+    """Bundles on a board behind ssh."""
+    return device_modes.measure_remote(arguments, _options(arguments), DEFAULT_FOLDER)
 
 
 def profile(arguments: argparse.Namespace) -> int:
     """What each operator of bundles takes."""
     hops = arguments.hops or PROFILE_HOPS
     profiles = profile_bundles(_bundles(arguments), hops, arguments.device, quiet=arguments.quiet)
-    return _deliver(arguments, profiles.to_dict(), partial(print_profiles, profiles))
+    return deliver(arguments, profiles.to_dict(), partial(print_profiles, profiles))
 
 
 def peers(arguments: argparse.Namespace) -> int:
     """Our bundles of a model beside what other tools make of it."""
     comparison = run_peers(arguments.model or DEFAULT_MODEL, _options(arguments), quiet=arguments.quiet)
-    return _deliver(arguments, comparison.to_dict(), partial(print_peers, comparison))
+    return deliver(arguments, comparison.to_dict(), partial(print_peers, comparison))
 
 
 def passes(arguments: argparse.Namespace) -> int:
     """The step of a model with and without each of its passes."""
     options = _options(arguments, pass_suite.HOPS)
     report = pass_suite.run_passes(arguments.model or PASSES_MODEL, options, quiet=arguments.quiet)
-    return _deliver(arguments, report.to_dict(), partial(_print_passes, report))
+    return deliver(arguments, report.to_dict(), partial(_print_passes, report))
 
 
 def scaling(arguments: argparse.Namespace) -> int:
@@ -61,13 +80,13 @@ def scaling(arguments: argparse.Namespace) -> int:
     presets = (arguments.model or ",".join(scaling_suite.MODELS)).split(",")
     options = _options(arguments, scaling_suite.HOPS)
     report = scaling_suite.run_scaling(presets, options, SCALING_FOLDER, quiet=arguments.quiet)
-    return _deliver(arguments, report.to_dict(), partial(print_scaling, report))
+    return deliver(arguments, report.to_dict(), partial(print_scaling, report))
 
 
 def compare_runs(arguments: argparse.Namespace) -> int:
     """Two files of benchmarks/bench_step.py; fails if a bundle got slower."""
     found = compare.compare_files(*arguments.compare)
-    _deliver(arguments, found.to_dict(), partial(_print_comparison, found))
+    deliver(arguments, found.to_dict(), partial(_print_comparison, found))
     for failure in found.failures:
         console.say(f"failed: {failure}")
     return console.EXIT_GATE_FAILED if found.failures else console.EXIT_OK
@@ -80,6 +99,8 @@ MODES: dict[str, Mode] = {
     "passes": passes,
     "scaling": scaling,
     "compare": compare_runs,
+    "emulate": emulate,
+    "host": host,
 }
 
 
@@ -110,11 +131,6 @@ def _default_bundle(quiet: bool) -> Bundle:
     return read_bundle(path)
 
 
-def _print_times(report: BenchReport) -> None:
-    console.print_table(f"Time per hop, {report.mode}", COLUMNS, report.rows())
-    print(LEGEND, *report.notes(), sep="\n")
-
-
 def _print_passes(report: pass_suite.PassReport) -> None:
     console.print_table("Passes of the step", pass_suite.COLUMNS, report.rows())
     print(pass_suite.LEGEND, *report.notes(), sep="\n")
@@ -123,11 +139,3 @@ def _print_passes(report: pass_suite.PassReport) -> None:
 def _print_comparison(found: compare.BenchComparison) -> None:
     console.print_table("Fastest hop over its reference", compare.COLUMNS, found.rows())
     print(compare.LEGEND, *found.notes(), sep="\n")
-
-
-def _deliver(arguments: argparse.Namespace, values: Mapping[str, Any], show: Callable[[], None]) -> int:
-    if not arguments.quiet and arguments.json != "-":
-        show()
-    if arguments.json:
-        console.write_json(arguments.json, values)
-    return console.EXIT_OK
