@@ -41,10 +41,14 @@ def test_only_its_owner_gets_in(connection: Connection) -> None:
 
 @pytest.mark.parametrize("error", [EdgeError("sorry"), KeyboardInterrupt(), SystemExit(3)])
 def test_it_is_removed_whatever_happens(board: sshd.Board, connection: Connection, error: BaseException) -> None:
-    with pytest.raises(type(error)), remote_folder(connection, 1) as folder:
-        start_job(connection, folder, "long", ["sleep", "600"])
-        assert len(board.leftovers()) > 1
-        raise error
+    def work() -> None:
+        with remote_folder(connection, 1) as folder:
+            start_job(connection, folder, "long", ["sleep", "600"])
+            assert len(board.leftovers()) > 1
+            raise error
+
+    with pytest.raises(type(error)):
+        work()
     assert board.leftovers() == []
 
 
@@ -148,6 +152,7 @@ def test_a_disk_that_gets_full_on_the_way(full: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(DeviceError, match="the disk of board is full"):
             put(connection, big, f"{folder}/big")
+        Path(folder, "big").unlink()
         with pytest.raises(DeviceError, match="the disk of board is full"):
             run_job(connection, folder, "fill", ["sh", "-c", "cat /dev/zero >zeros"])
     assert list(full.iterdir()) == []

@@ -76,7 +76,7 @@ def test_a_job_does_not_see_the_python_of_the_login(tmp_path: Path) -> None:
 
 
 def test_a_failing_job_says_why(connection: Connection, folder: str) -> None:
-    with pytest.raises(EdgeError, match="^board: no such bundle; check the path$"):
+    with pytest.raises(EdgeError, match=r"^board: no such bundle; check the path$"):
         run_job(connection, folder, "a", shell("echo noise; echo error: no such bundle\\; check the path >&2; exit 2"))
     with pytest.raises(EdgeError, match="ended with 3 and said nothing"):
         run_job(connection, folder, "b", shell("exit 3"))
@@ -125,21 +125,27 @@ def test_a_lost_answer_does_not_start_a_job_twice(connection: Connection, folder
     assert Path(folder, "jobs/once/runs").read_text() == "run\n"
 
 
-def test_a_connection_that_is_lost_for_good(board: sshd.Board) -> None:
-    with (
-        open_connection(board.address, SHORT) as connection,
-        pytest.raises(ConnectionLostError, match=r"^given up after 1 s: .*refuses connections on port"),
-        remote_folder(connection, 1) as folder,
-    ):
-        thread = meanwhile(lambda: (appears(Path(folder, "jobs/long/pid")), board.stop())[0])
-        try:
+def test_a_connection_that_is_lost_for_good(board: sshd.Board, capfd: pytest.CaptureFixture[str]) -> None:
+    def stop() -> None:
+        for _ in sshd.until():
+            if list(board.temporary.glob("*/jobs/long/pid")):
+                board.stop()
+                return
+
+    def work() -> None:
+        with open_connection(board.address, SHORT) as connection, remote_folder(connection, 1) as folder:
             run_job(connection, folder, "long", ["sleep", "600"])
-        finally:
-            thread.join()
-    # As after a restart of the network: the name that was told is what can be removed.
+
+    thread = meanwhile(stop)
+    with pytest.raises(ConnectionLostError, match=r"^given up after 1 s: .*refuses connections on port"):
+        work()
+    thread.join()
+    # The name that was told is enough to remove it later.
+    (left,) = board.temporary.iterdir()
+    assert f"{left.name} may be left in a temporary folder of board" in capfd.readouterr().err
     board.start()
     with open_connection(board.address) as connection:
-        connection.ask("remove", Path(folder).name)
+        connection.ask("remove", left.name)
     assert board.leftovers() == []
 
 

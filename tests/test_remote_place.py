@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ddtasnet_edge.benchmarks import cli, modes
 from ddtasnet_edge.benchmarks.remote.bench import bench_arguments, bench_on
 from ddtasnet_edge.benchmarks.remote.connection import Patience
-from ddtasnet_edge.benchmarks.remote.install import check_extra, extra_for
+from ddtasnet_edge.benchmarks.remote.install import check_extra, extra_for, pip_failure
 from ddtasnet_edge.benchmarks.remote.jobs import JobFailedError
+from ddtasnet_edge.benchmarks.remote.look import Board, Interpreter
 from ddtasnet_edge.benchmarks.remote.place import SshPlace, open_board
 from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.bundle import Bundle, read_bundle
@@ -107,13 +108,13 @@ def test_a_benchmark_survives_killed_connections(installed: Installed, bundle: B
 
 
 def test_a_board_that_is_another_one_refuses(installed: Installed, bundle: Bundle) -> None:
-    with pytest.raises(EdgeError, match="^board: device 'rpi5' is asked for, but this machine is not a Raspberry Pi"):
+    with pytest.raises(EdgeError, match=r"^board: device 'rpi5' is asked for, but this machine is not a Raspberry Pi"):
         bench_on(installed.place, [bundle], Options(hops=HOPS, device="rpi5"))
 
 
 def test_what_the_benchmark_there_refuses_is_said_here(installed: Installed, tmp_path: Path) -> None:
     broken = read_bundle(make_bundle(tmp_path / "broken-tflite-float32.edge"))
-    with pytest.raises(EdgeError, match="^board: ") as error:
+    with pytest.raises(EdgeError, match=r"^board: ") as error:
         bench_on(installed.place, [broken], Options(hops=HOPS))
     assert len(str(error.value).splitlines()) == 1
 
@@ -136,7 +137,7 @@ def test_no_wheel_for_that_board(tmp_path: Path) -> None:
 
 
 def test_no_index_within_reach(tmp_path: Path) -> None:
-    nowhere = {"PIP_INDEX_URL": "http://nowhere.invalid/simple", "PIP_RETRIES": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    nowhere = {"PIP_INDEX_URL": "https://nowhere.invalid/simple", "PIP_RETRIES": "1", "PIP_FIND_LINKS": str(tmp_path)}
     with sshd.running_board(tmp_path / "board", PIP_CONFIG_FILE="/dev/null", **nowhere) as board:
         assert opened(board).startswith("pip on board reaches no package index; check the network")
 
@@ -214,10 +215,31 @@ class PaperPlace:
 @pytest.mark.parametrize("answer", ["", "{}", '{"machine": 3}', "[1]"])
 def test_a_report_that_cannot_be_read(answer: str, tmp_path: Path) -> None:
     place = PaperPlace(answer)
-    with pytest.raises(EdgeError, match="^paper sent a report that cannot be read .*; start again$"):
+    with pytest.raises(EdgeError, match=r"^paper sent a report that cannot be read .*; start again$"):
         bench_on(place, [read_bundle(make_bundle(tmp_path / "a.edge"))], Options())
     ((module, arguments),) = place.ran
     assert (module, list(arguments[-3:])) == ("remote.command", ["--json", "/made/bench.json", "/sent/a.edge"])
+
+
+PYTHON = Interpreter("python3", "3.12.1", 64, True)
+SSL = "WARNING: Could not fetch URL https://x/: There was a problem confirming the ssl certificate: not yet valid\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (
+            SSL + "ERROR: No matching distribution found for numpy>=1.26\n",
+            r"set the clock of the board \(timedatectl\)",
+        ),
+        ("ERROR: No matching distribution found for av>=14\n", "no wheel of av>=14 for aarch64, 64-bit Python 3.12.1"),
+        ("ERROR: what nobody saw before\n", "^pip on pi: ERROR: what nobody saw before; correct its pip config"),
+    ],
+)
+def test_what_pip_says_becomes_a_line(said: str, says: str) -> None:
+    failed = JobFailedError(f"pi: {said.splitlines()[-1]}", said)
+    with pytest.raises(EdgeError, match=says):
+        raise pip_failure("pi", Board("aarch64", PYTHON), failed)
 
 
 def test_what_failed_is_kept_whole_for_whoever_wants_to_know_more() -> None:

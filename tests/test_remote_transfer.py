@@ -98,7 +98,7 @@ def test_a_copy_that_never_arrives_is_given_up(connection: Connection, big: Path
 
 
 def test_what_is_not_there_cannot_be_fetched(connection: Connection, tmp_path: Path) -> None:
-    with remote_folder(connection, 1) as folder, pytest.raises(EdgeError, match="board has no file .*not written"):
+    with remote_folder(connection, 1) as folder, pytest.raises(EdgeError, match=r"board has no file .*not written"):
         get(connection, f"{folder}/made/nothing", tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
@@ -125,5 +125,5 @@ def test_a_place_gets_files_and_folders_of_any_name(connection: Connection, tmp_
 
 
 def test_what_is_not_here_cannot_be_sent(connection: Connection, tmp_path: Path) -> None:
-    with remote_folder(connection, 1) as folder, pytest.raises(EdgeError, match="there is no .*gone to copy to board"):
+    with remote_folder(connection, 1) as folder, pytest.raises(EdgeError, match=r"there is no .*gone to copy to board"):
         SshPlace(connection, folder).send(tmp_path / "gone")

@@ -43,7 +43,11 @@ def test_an_installed_package_without_a_checkout_makes_the_same_wheel(tmp_path: 
     again.mkdir()
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, ours]
     subprocess.run(install, check=True)
-    code = f"from ddtasnet_edge.benchmarks.remote import wheel; from pathlib import Path\nwheel.make_wheel(Path({str(again)!r}))"
+    code = f"""
+from pathlib import Path
+from ddtasnet_edge.benchmarks.remote import wheel
+wheel.make_wheel(Path({str(again)!r}))
+"""
     environment = {**os.environ, "PYTHONPATH": str(site)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
     with ZipFile(ours) as first, ZipFile(again / ours.name) as second:
