@@ -112,10 +112,11 @@ class Board:
             config.write_text(text)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([sshd(), "-D", "-e", "-f", config], stderr=log)
-        while self.process.poll() is None:
+        for _ in until():
+            if self.process.poll() is not None:
+                break
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 return
-            time.sleep(0.02)
         pytest.skip(f"sshd does not start here: {self.log()}")
 
     def drop_sessions(self) -> None:
@@ -158,6 +159,15 @@ def children(parent: int) -> list[int]:
             below.setdefault(int(after_name.split()[1]), []).append(pid)
     found = below.get(parent, [])
     return found + [pid for child in found for pid in below.get(child, []) if "sshd" in name_of(pid)]
+
+
+def until(seconds: float = 30.0) -> Iterator[None]:
+    """Turns of a loop that waits for something; fails when it does not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.02)
+    pytest.fail(f"did not come in {seconds:.0f} s")
 
 
 def name_of(pid: int) -> str:
@@ -235,11 +245,12 @@ def check_login(board: Board) -> None:
 
 
 class Cable:
-    """A TCP relay to a port; can be cut after so many bytes that went there, once, or for as long as it is down."""
+    """A TCP relay to a port, cut once after so many bytes in one direction (there: to the port, or back)."""
 
-    def __init__(self, to: int, cut_after: int | None = None) -> None:
-        self.cut_after = cut_after
+    def __init__(self, to: int, *, there: bool) -> None:
+        self.cut_after: int | None = None
         self.cuts = 0
+        self._there = there
         self._to = to
         self._ends: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -268,8 +279,8 @@ class Cable:
                 client, _ = self._server.accept()
                 board = socket.create_connection(("127.0.0.1", self._to))
                 self._ends += [client, board]
-                Thread(target=self._relay, args=(client, board, True), daemon=True).start()
-                Thread(target=self._relay, args=(board, client, False), daemon=True).start()
+                Thread(target=self._relay, args=(client, board, self._there), daemon=True).start()
+                Thread(target=self._relay, args=(board, client, not self._there), daemon=True).start()
 
     def _relay(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
         with suppress(OSError):

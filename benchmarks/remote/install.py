@@ -22,6 +22,7 @@ PIP = ("install", "--quiet", "--no-compile", "--only-binary=:all:", "--no-cache-
 NO_INDEX = re.compile(
     r"NewConnectionError|ConnectTimeoutError|NameResolutionError|Temporary failure in name resolution"
 )
+NOT_TRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|confirming the ssl certificate")
 NO_WHEEL = re.compile(r"No matching distribution found for (\S+)")
 
 
@@ -85,6 +86,11 @@ def install(
 
 def pip_failure(host: str, board: Board, failed: JobFailedError) -> EdgeError:
     """What kept pip from installing, by what it printed."""
+    if NOT_TRUSTED.search(failed.said):
+        return EdgeError(
+            f"pip on {host} does not trust its package index; set the clock of the board (timedatectl), or name the "
+            "certificate in its pip config"
+        )
     if NO_INDEX.search(failed.said):
         return EdgeError(f"pip on {host} reaches no package index; check the network of the board, or its pip config")
     if found := NO_WHEEL.search(failed.said):

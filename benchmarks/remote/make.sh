@@ -8,6 +8,7 @@ main() {
         fi
         try "${base%/}/$name" && return
     done
+    return 0
 }
 
 try() {

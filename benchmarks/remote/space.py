@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ddtasnet_edge import console
-from ddtasnet_edge.benchmarks.remote.connection import NONE, Connection, answers, script_text
+from ddtasnet_edge.benchmarks.remote.connection import NONE, Connection, Patience, answers, script_text
 from ddtasnet_edge.benchmarks.remote.refusals import MAKE_ROOM, ConnectionLostError
 from ddtasnet_edge.errors import DeviceError, EdgeError
 
@@ -33,14 +33,7 @@ def remote_folder(connection: Connection, needed: int) -> Iterator[str]:
         patience = NONE
         raise
     finally:
-        try:
-            connection.ask("remove", name, patience=patience)
-        except (EdgeError, KeyboardInterrupt) as error:
-            hours = TURN_SECONDS * SILENT_TURNS // 3600
-            console.say(
-                f"{name} may be left in a temporary folder of {connection.address.host} ({error or 'interrupted'}); "
-                f"the board removes it by itself {hours} hours from now, if it stays on"
-            )
+        _remove(connection, name, patience)
 
 
 def _make(connection: Connection, name: str, needed: int) -> str:
@@ -69,3 +62,19 @@ def _keep(connection: Connection, folder: str) -> None:
 
 def _megabytes(kib: int) -> int:
     return round(kib * 1024 / 1e6)
+
+
+def _remove(connection: Connection, name: str, patience: Patience) -> None:
+    """Told, not raised, when it fails: what the work came to is worth more."""
+    hours = TURN_SECONDS * SILENT_TURNS // 3600
+    told = (
+        f"{name} may be left in a temporary folder of {connection.address.host}; it removes that by itself {hours} "
+        "hours from now, if it stays on"
+    )
+    try:
+        connection.ask("remove", name, patience=patience)
+    except EdgeError as error:
+        console.say(f"{told} ({error})")
+    except KeyboardInterrupt:
+        console.say(f"{told} (interrupted)")
+        raise
