@@ -26,6 +26,7 @@ EXAMPLES = """\
   ddtasnet-bench --passes --model tiny               # what each pass of the step gains
   ddtasnet-bench --scaling --json scaling.json       # which presets are in time, at which precision and threads
   ddtasnet-bench --compare old.json new.json         # two files of pytest benchmarks/bench_step.py
+  ddtasnet-bench --doctor                            # do the runtimes work here, and is the machine fit to be measured
 """
 
 #: The options that each mode takes besides --device and --json; None: a plain run.
@@ -36,11 +37,15 @@ UNDERSTOOD: dict[str | None, set[str]] = {
     "passes": {"model", "hops"},
     "scaling": {"model", "hops"},
     "compare": set(),
+    "doctor": set(),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 measured, 1 a bundle failed its parity or got slower, 2 usage or input."""
+    """Entry point. Exit codes: 0 measured, 1 a gate failed, 2 usage or input.
+
+    The gates: parity of a bundle, --compare without a slower one, --doctor with a runtime that works and no failure.
+    """
     return console.run_command(_bench, _parser().parse_args(argv))
 
 
@@ -81,6 +86,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         metavar=("OLD", "NEW"),
         help="fail if a bundle got slower from one file of benchmarks/bench_step.py to another",
     )
+    modes.add_argument("--doctor", action="store_true", help="check the runtimes and this machine, and say what to do")
     parser.add_argument(
         "--model",
         metavar="PRESET|FILE",
