@@ -29,6 +29,7 @@ EXAMPLES = """\
   ddtasnet-bench --device rpi5 --emulate             # parity on the board's runtimes, and an estimate of its time
   ddtasnet-bench --device rpi --host user@pi build/small-*.edge       # the board itself, over ssh
   ddtasnet-bench --compare old.json new.json         # two files of pytest benchmarks/bench_step.py
+  ddtasnet-bench --doctor                            # do the runtimes work here, and is the machine fit to be measured
 """
 
 TIMING = {"bundles", "hops", "minutes", "paced", "hog", "realtime", "threads"}
@@ -43,13 +44,17 @@ UNDERSTOOD: dict[str | None, set[str]] = {
     "compare": set(),
     "emulate": {"bundles", "model", *GOAL},
     "host": {*TIMING, *GOAL, "model", "port", "identity", "ssh_config"},
+    "doctor": set(),
 }
 #: Modes that measure nothing on this machine.
 AWAY = ("compare", "emulate", "host")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 measured, 1 a bundle failed its parity or got slower, 2 usage or input."""
+    """Entry point. Exit codes: 0 measured, 1 a gate failed, 2 usage or input.
+
+    The gates: parity of a bundle, --compare without a slower one, --doctor with a runtime that works and no failure.
+    """
     return console.run_command(_bench, _parser().parse_args(argv))
 
 
@@ -94,6 +99,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         metavar=("OLD", "NEW"),
         help="fail if a bundle got slower from one file of benchmarks/bench_step.py to another",
     )
+    modes.add_argument("--doctor", action="store_true", help="check the runtimes and this machine, and say what to do")
     parser.add_argument(
         "--model",
         metavar="PRESET|FILE",

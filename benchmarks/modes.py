@@ -11,6 +11,7 @@ from ddtasnet_edge import api, console
 from ddtasnet_edge.benchmarks import compare, device_modes, pass_suite, scaling_suite
 from ddtasnet_edge.benchmarks.board_answer import answer_for, board_of, draw, goal_of
 from ddtasnet_edge.benchmarks.delivery import deliver, print_times
+from ddtasnet_edge.benchmarks.doctor.report import print_doctor, run_doctor
 from ddtasnet_edge.benchmarks.peers.report import print_peers
 from ddtasnet_edge.benchmarks.peers.suite import run_peers
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
@@ -92,6 +93,13 @@ def compare_runs(arguments: argparse.Namespace) -> int:
     return console.EXIT_GATE_FAILED if found.failures else console.EXIT_OK
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Whether the runtimes work here and the machine is fit to be measured; fails if not."""
+    report = run_doctor()
+    deliver(arguments, report.to_dict(), partial(print_doctor, report))
+    return console.EXIT_OK if report.healthy else console.EXIT_GATE_FAILED
+
+
 #: By the option that asks for it; without any it is `bench`.
 MODES: dict[str, Mode] = {
     "profile": profile,
@@ -101,6 +109,7 @@ MODES: dict[str, Mode] = {
     "compare": compare_runs,
     "emulate": emulate,
     "host": host,
+    "doctor": doctor,
 }
 
 

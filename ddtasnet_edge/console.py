@@ -14,11 +14,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ddtasnet_edge import files
 from ddtasnet_edge.errors import EdgeError
+from ddtasnet_edge.table import draw_table
 
 T = TypeVar("T")
 
@@ -79,18 +81,7 @@ def say(message: str, quiet: bool = False) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> None:
     """A table on stdout; columns of numbers are right-aligned. Never wraps or cuts a cell."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
-    for index, column in enumerate(columns):
-        numeric = all(_is_number(str(row[index])) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    # Cells are data, not markup, and a table in a pipe or a narrow terminal stays whole.
-    needed = Console(width=10_000, markup=False).measure(table).maximum
-    Console(width=max(Console().width, needed), markup=False).print(table)
+    print(draw_table(title, columns, rows, caption))
 
 
 def write_json(destination: str, values: Any) -> None:
@@ -114,21 +105,18 @@ def _unshown(share: float, remark: str) -> None:
     """Where percentages go when nobody watches."""
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell or "nan")
-    except ValueError:
-        return cell == "-"
-    return True
+def _is_watched(quiet: bool) -> bool:
+    """Whether progress has anybody to see it, and rich, which a device does not install, to be drawn with."""
+    return not quiet and sys.stderr.isatty() and find_spec("rich") is not None
 
 
 @contextmanager
 def stages(total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr for work in `total` named stages; none off a terminal.
+    """A progress bar on stderr for work in `total` named stages; none where nobody watches.
 
     Yields the function that a stage calls when it begins, with its name.
     """
-    if quiet or not sys.stderr.isatty():
+    if not _is_watched(quiet):
         yield _unheard
         return
     from rich.console import Console
@@ -150,11 +138,11 @@ def stages(total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def activity(quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """What is being done right now, on stderr, for work whose stages nobody can count; none off a terminal.
+    """What is being done right now, on stderr, for work whose stages nobody can count; none where nobody watches.
 
     Yields the function that a stage calls when it begins, with its name.
     """
-    if quiet or not sys.stderr.isatty():
+    if not _is_watched(quiet):
         yield _unheard
         return
     from rich.console import Console
@@ -170,8 +158,8 @@ def activity(quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
 
 def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = False) -> Iterator[T]:
-    """Pass `items` through with a progress bar on stderr once the work takes over two seconds; none off a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """Pass `items` through with a progress bar on stderr once it takes over two seconds; none where nobody watches."""
+    if not _is_watched(quiet):
         yield from items
         return
     from rich.console import Console
@@ -187,11 +175,11 @@ def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = Fa
 
 @contextmanager
 def percentage(label: str, quiet: bool = False) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on stderr for work that knows how much of it is done; none off a terminal.
+    """A progress bar on stderr for work that knows how much of it is done; none where nobody watches.
 
     Yields the function that is told the share, 0 to 1, and a remark.
     """
-    if quiet or not sys.stderr.isatty():
+    if not _is_watched(quiet):
         yield _unshown
         return
     from rich.console import Console

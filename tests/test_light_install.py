@@ -19,15 +19,14 @@ MODULES = {
     "ai-edge-litert": ("ai_edge_litert",),
     "cffi": ("cffi", "_cffi_backend"),
     "soundfile": ("soundfile", "_soundfile", "_soundfile_data"),
-    "markdown-it-py": ("markdown_it",),
     "typing-extensions": ("typing_extensions",),
     "protobuf": ("google",),
     "backports.strenum": ("backports",),
     "ml-dtypes": ("ml_dtypes",),
 }
-#: The four of the base install, the interpreter, and what these bring.
+#: The three of the base install, the interpreter, and what these bring.
 INSTALLED = (
-    *("numpy", "soundfile", "cffi", "pycparser", "soxr", "rich", "markdown-it-py", "mdurl", "pygments"),
+    *("numpy", "soundfile", "cffi", "pycparser", "soxr"),
     *("ai-edge-litert", "backports.strenum", "flatbuffers", "ml-dtypes", "protobuf", "tqdm", "typing-extensions"),
 )
 # Finds nothing that is not part of Python, of this package or of the list.

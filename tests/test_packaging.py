@@ -37,7 +37,7 @@ HEAVY = (
     "numba",
 )
 #: What a device installs. PyAV alone would be 100 MB of a light install that is to stay below 120 (README).
-LIGHT = {"numpy", "soundfile", "soxr", "rich"}
+LIGHT = {"numpy", "soundfile", "soxr"}
 # What a build or the commands of README leave behind: anywhere, and beside pyproject.toml.
 LEFTOVERS = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
 TOP_LEFTOVERS = {"build", "dist", "separated", "runs", "songs", "stems"}
@@ -124,7 +124,7 @@ def test_the_wheel_brings_commands_and_licences(wheel: ZipFile) -> None:
 
 
 def test_the_light_install_stays_light(wheel: ZipFile) -> None:
-    """By what pip reads: nothing but four small packages without an extra, and with [tflite] the interpreter alone."""
+    """By what pip reads: nothing but three packages without an extra, and with [tflite] the interpreter alone."""
     lines = wheel.read(f"ddtasnet_edge-{PROJECT['project']['version']}.dist-info/METADATA").decode().splitlines()
     found = [Requirement(line.removeprefix("Requires-Dist: ")) for line in lines if line.startswith("Requires-Dist: ")]
     board = {"platform_machine": "aarch64", "python_version": "3.11", "sys_platform": "linux"}
