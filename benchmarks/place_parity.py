@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +118,7 @@ def parity_at(
     references = References(model, seconds)
     for bundle in bundles:
         references.model(bundle)  # refuses before anything runs
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(place.jobs) as pool:
         there = [
             pool.submit(_trace_there, place, bundle, references.clip(bundle), Path(folder, str(index)))
             for index, bundle in enumerate(bundles)

@@ -15,6 +15,11 @@ class Place(Protocol):
         """What it is called in reports and messages."""
         ...
 
+    @property
+    def jobs(self) -> int:
+        """How many modules may run there at once."""
+        ...
+
     def send(self, path: Path) -> str:
         """Make a file or folder of this machine readable there; returns its path there. Raises EdgeError."""
         ...

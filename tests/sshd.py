@@ -1,4 +1,4 @@
-"""A real sshd on loopback that plays the board, and a cable to it that a test can cut."""
+"""A real sshd on loopback that plays the board."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -120,20 +119,27 @@ class Board:
         pytest.skip(f"sshd does not start here: {self.log()}")
 
     def drop_sessions(self) -> None:
-        """Kill the processes that serve the connections of now; new ones are taken."""
-        assert self.process is not None
-        for pid in children(self.process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Kill the processes that serve connections, as soon as there are some; new ones are taken."""
+        for _ in until():
+            if self._kill_sessions():
+                return
 
     def stop(self) -> None:
         """Switch its ssh off: nobody gets in, and who was in is out. What runs there goes on."""
         assert self.process is not None
         # First, or it could take another connection after its last one was killed.
         os.kill(self.process.pid, signal.SIGSTOP)
-        self.drop_sessions()
+        self._kill_sessions()
         self.process.kill()
         self.process.wait()
+
+    def _kill_sessions(self) -> int:
+        assert self.process is not None
+        found = children(self.process.pid)
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(found)
 
     def log(self) -> str:
         """The last line of the server's log."""
@@ -242,55 +248,3 @@ def check_login(board: Board) -> None:
     done = subprocess.run(["ssh", "-F", board.folder / "ssh_config", HOST, "true"], capture_output=True, check=False)
     if done.returncode:
         pytest.skip(f"sshd lets this user not in: {board.log()}")
-
-
-class Cable:
-    """A TCP relay to a port, cut once after so many bytes in one direction (there: to the port, or back)."""
-
-    def __init__(self, to: int, *, there: bool) -> None:
-        self.cut_after: int | None = None
-        self.cuts = 0
-        self._there = there
-        self._to = to
-        self._ends: list[socket.socket] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
-        Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Drop all connections; new ones are taken."""
-        self.cuts += 1
-        ends, self._ends = self._ends, []
-        for end in ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def close(self) -> None:
-        """For good."""
-        with suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                board = socket.create_connection(("127.0.0.1", self._to))
-                self._ends += [client, board]
-                Thread(target=self._relay, args=(client, board, self._there), daemon=True).start()
-                Thread(target=self._relay, args=(board, client, not self._there), daemon=True).start()
-
-    def _relay(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
-        with suppress(OSError):
-            while block := source.recv(1 << 16):
-                if counted and self.cut_after is not None:
-                    self.cut_after -= len(block)
-                    if self.cut_after <= 0:
-                        self.cut_after = None
-                        self.cut()
-                        return
-                target.sendall(block)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,34 @@ def test_it_is_removed_whatever_happens(board: sshd.Board, connection: Connectio
 
     with pytest.raises(type(error)):
         work()
+    assert board.leftovers() == []
+
+
+WORK = """
+import sys
+from pathlib import Path
+from ddtasnet_edge.benchmarks.remote.address import SshAddress
+from ddtasnet_edge.benchmarks.remote.connection import open_connection
+from ddtasnet_edge.benchmarks.remote.jobs import run_job
+from ddtasnet_edge.benchmarks.remote.space import remote_folder
+
+with open_connection(SshAddress(sys.argv[1], config=Path(sys.argv[2]))) as connection:
+    connection.ask("look")
+    with remote_folder(connection, 1) as folder:
+        run_job(connection, folder, "long", ["sleep", "600"])
+"""
+
+
+def test_ctrl_c_on_a_terminal_leaves_nothing(board: sshd.Board) -> None:
+    """It reaches every process of the terminal, the ssh that waits there too."""
+    command = [sys.executable, "-c", WORK, sshd.HOST, str(board.address.config)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    for _ in sshd.until():
+        if list(board.temporary.glob("*/jobs/long/pid")):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said.decode().strip().endswith("KeyboardInterrupt")
     assert board.leftovers() == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_a_job_does_not_see_the_python_of_the_login(tmp_path: Path) -> None:
     ):
         run_job(connection, folder, "env", shell('echo "${PYTHONPATH-none} ${PYTHONHOME-none} $TMPDIR" >seen'))
         assert Path(folder, "jobs/env/seen").read_text() == f"none none {folder}/tmp\n"
+
+
+@pytest.mark.parametrize("name", ["dash", "bash", "busybox"])
+def test_every_usual_shell_of_a_board_understands_us(board: sshd.Board, name: str) -> None:
+    found = shutil.which(name) or pytest.skip(f"needs {name}")
+    board.program("sh", f'exec {found} {"sh" if name == "busybox" else ""} "$@"')
+    with open_connection(board.address) as connection, remote_folder(connection, 1) as folder:
+        assert "python=" in connection.ask("look")
+        run_job(connection, folder, "works", shell("exit 0"))
+        with pytest.raises(ProcessDiedError, match="SIGILL"):
+            run_job(connection, folder, "dies", shell("kill -s ILL $$"))
+        start_job(connection, folder, "long", ["sleep", "600"])
+    assert board.leftovers() == []
 
 
 def test_a_failing_job_says_why(connection: Connection, folder: str) -> None:

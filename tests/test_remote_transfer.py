@@ -15,6 +15,7 @@ from ddtasnet_edge.benchmarks.remote.space import remote_folder
 from ddtasnet_edge.benchmarks.remote.transfer import ATTEMPTS, get, put
 from ddtasnet_edge.errors import EdgeError
 from tests import sshd
+from tests.cable import Cable
 
 QUICK = Patience(total=20.0, first=0.1, longest=0.5)
 SIZE = 3_000_000
@@ -59,7 +60,7 @@ def stand_in(folder: Path, text: str) -> None:
 
 @pytest.mark.parametrize("direction", ["there", "back"])
 def test_a_copy_that_is_cut_is_made_again(board: sshd.Board, big: Path, tmp_path: Path, direction: str) -> None:
-    cable = sshd.Cable(board.port, there=direction == "there")
+    cable = Cable(board.port, there=direction == "there")
     sshd.point_client(board, cable.port)
     with open_connection(board.address, QUICK) as connection, remote_folder(connection, 1) as folder:
         there, back = f"{folder}/made/big", tmp_path / "back"

@@ -40,6 +40,11 @@ class EmulatedPlace:
     def name(self) -> str:
         return f"{self.board.name}, emulated ({self.board.processor.qemu})"
 
+    @property
+    def jobs(self) -> int:
+        # Each runs on one core of this machine.
+        return os.cpu_count() or 1
+
     def send(self, path: Path) -> str:
         return str(path.resolve())
 

@@ -44,6 +44,11 @@ class SshPlace:
         return self._connection.address.host
 
     @property
+    def jobs(self) -> int:
+        """How many modules may run there at once: memory is short on a board."""
+        return 1
+
+    @property
     def setup(self) -> Setup:
         """What was made there."""
         assert self._setup is not None
