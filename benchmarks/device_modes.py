@@ -108,7 +108,7 @@ def emulate(arguments: argparse.Namespace, folder: Path) -> int:
     report = EmulationReport(board, parity, instructions, answer_for(board.name, bundles, goal))
     deliver(arguments, report.to_dict(), report.print)
     draw(report.answer, arguments.plot)
-    return _verdict(parity)
+    return verdict(parity)
 
 
 def measure_remote(arguments: argparse.Namespace, options: Options, folder: Path) -> int:
@@ -125,7 +125,7 @@ def measure_remote(arguments: argparse.Namespace, options: Options, folder: Path
     report = RemoteReport(setup, parity, times, None if board is None else answer_for(board, bundles, goal, times))
     deliver(arguments, report.to_dict(), report.print)
     draw(report.answer, arguments.plot)
-    return _verdict(parity)
+    return verdict(parity)
 
 
 def _emulated_board(device: str) -> Board:
@@ -156,7 +156,8 @@ def _print_parity(parity: PlaceParityReport) -> None:
     print(LEGEND, *parity.notes(), sep="\n")
 
 
-def _verdict(parity: PlaceParityReport) -> int:
+def verdict(parity: PlaceParityReport) -> int:
+    """The exit code, after every missed threshold was said."""
     for failure in parity.failures:
         console.say(f"failed: {failure}")
     return console.EXIT_GATE_FAILED if parity.failures else console.EXIT_OK
