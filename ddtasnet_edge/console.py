@@ -158,7 +158,7 @@ def activity(quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
 
 def progress(items: Iterable[T], total: int | None, label: str, quiet: bool = False) -> Iterator[T]:
-    """Pass `items` through with a progress bar on stderr once the work takes over two seconds; none where nobody watches."""
+    """Pass `items` through with a progress bar on stderr once it takes over two seconds; none where nobody watches."""
     if not _is_watched(quiet):
         yield from items
         return
