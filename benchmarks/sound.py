@@ -28,7 +28,7 @@ def load_sound(spec: StreamSpec, count: int) -> Sound:
     try:
         clip = default_clip(spec, with_stems=False)
     except MissingDependencyError:
-        return Sound(_cut(_noise(spec), spec, count), "noise, because the real clip (stempeg) is not installed")
+        return Sound(_cut(_noise(spec), spec, count), "noise, because the real clip (stempeg, PyAV) is not installed")
     return Sound(_cut(clip.mix, spec, count), f"{clip.name} ({clip.note})")
 
 

@@ -51,10 +51,11 @@ class AudioSource:
 
 
 def open_audio(path: Path | str, sample_rate: int, channels: int, stream: int = 0) -> AudioSource:
-    """Look at an audio file (wav, flac, mp3, m4a, stem.mp4) that a model will read.
+    """Look at an audio file (wav, flac, ogg, mp3; with PyAV m4a, stem.mp4 and others) that a model will read.
 
     sample_rate (Hz) and channels are the model's; stream counts the audio streams of the file from 0. Raises
-    AudioError when the file is missing, not audio, empty or cut short, or when its channels do not fit.
+    AudioError when the file is missing, not audio, empty or cut short, or when its channels do not fit, and
+    MissingDependencyError for a format that needs PyAV where that is not installed.
     """
     track = probe(Path(path), stream)
     if track.channels not in (1, channels) and (track.channels, channels) != (2, 1):

@@ -58,7 +58,7 @@ def separate(session: Session, song: AudioSource, writer: StemWriter, quiet: boo
 def _parser() -> argparse.ArgumentParser:
     parser = console.parser("ddtasnet-run", "Separate a song into stems, hop by hop, with a bundle.", EXAMPLES)
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder made by ddtasnet-export")
-    parser.add_argument("song", metavar="SONG", type=Path, help="wav, flac, mp3 or m4a of any sample rate")
+    parser.add_argument("song", metavar="SONG", type=Path, help="wav, flac, ogg or mp3; m4a and others with [media]")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder that receives the stems")
     parser.add_argument("--format", choices=tuple(FORMATS), default="wav", help="32-bit float wav or 24-bit flac")
     parser.add_argument("--force", action="store_true", help="replace stems that are in DIR already")
