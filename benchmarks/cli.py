@@ -39,7 +39,7 @@ UNDERSTOOD: dict[str | None, set[str]] = {
     None: {*TIMING, *GOAL},
     "profile": {"bundles", "hops"},
     "peers": {"model", "hops", "threads"},
-    "passes": {"model", "hops"},
+    "passes": {"model", "hops", "recipe"},
     "scaling": {"model", "hops"},
     "compare": set(),
     "emulate": {"bundles", "model", *GOAL},
@@ -100,6 +100,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         help="fail if a bundle got slower from one file of benchmarks/bench_step.py to another",
     )
     modes.add_argument("--doctor", action="store_true", help="check the runtimes and this machine, and say what to do")
+    parser.add_argument("--recipe", metavar="NAME|FILE", help="of --passes (float32)")
     parser.add_argument(
         "--model",
         metavar="PRESET|FILE",

@@ -72,7 +72,8 @@ def peers(arguments: argparse.Namespace) -> int:
 def passes(arguments: argparse.Namespace) -> int:
     """The step of a model with and without each of its passes."""
     options = _options(arguments, pass_suite.HOPS)
-    report = pass_suite.run_passes(arguments.model or PASSES_MODEL, options, quiet=arguments.quiet)
+    model, recipe = arguments.model or PASSES_MODEL, arguments.recipe or pass_suite.FLOAT
+    report = pass_suite.run_passes(model, options, recipe, quiet=arguments.quiet)
     return deliver(arguments, report.to_dict(), partial(_print_passes, report))
 
 

@@ -26,12 +26,12 @@ HOPS = 1500
 # A pass may gain two hundredths, and a shared machine changes its speed by more from one second to the next: rounds are
 # short, and all steps of a target take turns in one process.
 ROUND_HOPS, REFRESH_HOPS = 30, 5
-RECIPE = "float32"
+FLOAT = "float32"
 EVERY, CONTROL = "all passes", "nothing"
 COLUMNS = ("model", "target", "pass", "p50 off", "p50 on", "gain", "low", "high")
 LEGEND = """\
-p50: ms per hop, without the pass (off) and with it (on), the other passes in place, float32; gain: off / on, the median
-over rounds of the ratio within one round; low, high: the middle half of these ratios. `nothing` is the step with all
+p50: ms per hop, without the pass (off) and with it (on), the other passes in place; gain: off / on, the median over
+rounds of the ratio within one round; low, high: the middle half of these ratios. `nothing` is the step with all
 passes, loaded once more: how far its gain is from 1 is how far any may be off"""
 
 
@@ -75,7 +75,7 @@ class PassRun:
 
 @dataclass(frozen=True)
 class PassReport:
-    """All passes of all targets. model: as it was asked for; hops: of each step."""
+    """All passes of all targets. model and recipe: as they were asked for; hops: of each step."""
 
     model: str
     device: str
@@ -83,6 +83,7 @@ class PassReport:
     hops: int
     input: str
     runs: tuple[PassRun, ...]
+    recipe: str = FLOAT
 
     def gains(self) -> Iterator[PassGain]:
         """One for each pass of each target."""
@@ -103,8 +104,8 @@ class PassReport:
     def notes(self) -> list[str]:
         """The facts beside the table, one line each."""
         mode = (
-            f"mode: back-to-back, 1 thread, {self.hops} hops per step in rounds of {ROUND_HOPS}, all steps of a target "
-            f"in turn in one process, after {WARMUP_HOPS} warm-up hops; input: {self.input}"
+            f"mode: {self.recipe}, back-to-back, 1 thread, {self.hops} hops per step in rounds of {ROUND_HOPS}, all "
+            f"steps of a target in turn in one process, after {WARMUP_HOPS} warm-up hops; input: {self.input}"
         )
         return [*machine_notes(self.machine, self.device), mode, ", ".join(run.runtime for run in self.runs)]
 
@@ -126,9 +127,11 @@ def _run_from_dict(values: Mapping[str, Any]) -> PassRun:
     return PassRun(values["target"], values["runtime"], tuple(values["passes"]), medians)
 
 
-def run_passes(model: str, options: Options, quiet: bool = False) -> PassReport:
+def run_passes(model: str, options: Options, recipe: str = FLOAT, quiet: bool = False) -> PassReport:
     """Build the step of every target with all passes and without each, and time all of a target in one run.
 
+    recipe: of all steps; one that rounds leaves out the passes that change the products, as those would be rounded
+    otherwise.
     Raises ConfigError or CheckpointError for a model that cannot be found, MissingDependencyError without the tools.
     """
     require(("torch", "safetensors"), "building steps to measure", "export")
@@ -137,13 +140,13 @@ def run_passes(model: str, options: Options, quiet: bool = False) -> PassReport:
     for target in TARGETS:
         with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
             with console.activity(quiet) as begin:
-                bundles = _build(model, target, Path(temporary), begin)
+                bundles = _build(model, target, recipe, Path(temporary), begin)
             every, *others = bundles.values()
             sessions = [opened.enter_context(open_session(bundle)) for bundle in (every, *others, every)]
             _, *passes = bundles
             medians, sound = measure_in_turn(sessions, options.hops, quiet)
             runs.append(PassRun(target, sessions[0].runtime, (*passes, CONTROL), medians))
-    return PassReport(model, options.device, describe_machine(), options.hops, sound, tuple(runs))
+    return PassReport(model, options.device, describe_machine(), options.hops, sound, tuple(runs), recipe)
 
 
 def measure_in_turn(sessions: Sequence[Session], hops: int, quiet: bool) -> tuple[tuple[tuple[float, ...], ...], str]:
@@ -161,18 +164,19 @@ def measure_in_turn(sessions: Sequence[Session], hops: int, quiet: bool) -> tupl
     return tuple(tuple(medians) for medians in found), sound.description
 
 
-def _build(model: str, target: str, folder: Path, begin: Callable[[str], None]) -> dict[str, Bundle]:
+def _build(model: str, target: str, recipe: str, folder: Path, begin: Callable[[str], None]) -> dict[str, Bundle]:
     """The step of one target by the pass that it lacks, the one with all passes first."""
     from ddtasnet_edge.compiler import Compiler
     from ddtasnet_edge.export.passes import passes_of
     from ddtasnet_edge.quantize import recipe_named
 
+    chosen = recipe_named(recipe)
     bundles = {}
-    for without in (None, *passes_of(target)):
+    for without in (None, *(each for each in passes_of(target) if chosen.is_float or each.keeps_products)):
         name = without.name if without else EVERY
         begin(f"{target}: {f'without {name}' if without else name}: building")
         place = folder / f"{target} {name}"
         place.mkdir()
-        Compiler(model, without=without).build(place, target, recipe_named(RECIPE))
+        Compiler(model, without=without).build(place, target, chosen)
         bundles[name] = read_bundle(place)
     return bundles

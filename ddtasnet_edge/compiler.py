@@ -80,7 +80,8 @@ class Compiler:
     ) -> None:
         """model: preset, checkpoint or configuration file; verification: the music of the parity gate; calibration:
         a folder of songs or a MUSDB18 root. Without either, the default clip. without: a pass of the step to leave out,
-        to see what it does; for float32 only. Raises ConfigError or CheckpointError.
+        to see what it does; with a recipe that rounds, only one that keeps the products. Raises ConfigError or
+        CheckpointError.
         """
         # For the whole process, as PyTorch has it: steps of one row are slower on more threads, waiting for each other.
         torch.set_num_threads(1)
@@ -143,7 +144,7 @@ class Compiler:
         write_manifest(folder, self._build(folder, target, recipe, search))
 
     def _build(self, folder: Path, target: str, recipe: Recipe, search: Mapping[str, Any] | None) -> Manifest:
-        if self._without is not None and not recipe.is_float:
+        if self._without is not None and not (recipe.is_float or self._without.keeps_products):
             raise ConfigError(f"without {self._without.name}, layers and products do not match; build float32")
         exporter, step = exporter_for(target), self._step(target)
         spec = step.spec()

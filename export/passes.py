@@ -49,6 +49,11 @@ class Pass:
     forms: Forms = field(default_factory=dict)
     plain: Forms = field(default_factory=dict)
 
+    @property
+    def keeps_products(self) -> bool:
+        """Whether the step multiplies the same matrices without it, so that it can be quantized either way."""
+        return not self.plain
+
 
 PASSES = (
     Pass("stacked streams", "magnitude and phase in one batch, their weights read once", plain=STREAM_BY_STREAM),

@@ -9,6 +9,7 @@ import pytest
 
 from ddtasnet_edge.benchmarks import cli as bench_cli
 from ddtasnet_edge.benchmarks import pass_suite
+from ddtasnet_edge.bundle import read_bundle
 from ddtasnet_edge.compiler import Compiler
 from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.export.cli import main
@@ -16,7 +17,7 @@ from ddtasnet_edge.export.explain import Explained, explain
 from ddtasnet_edge.export.passes import passes_of
 from ddtasnet_edge.models.ddtasnet import DDTasNet
 from ddtasnet_edge.models.registry import create_model
-from ddtasnet_edge.quantize import INT8
+from ddtasnet_edge.quantize import INT8, recipe_named
 from tests.small import UNITS, small_config
 
 # Of float32.
@@ -100,7 +101,7 @@ def test_passes_are_timed_against_the_step_with_all(
 
 def test_each_step_that_is_timed_lacks_one_pass(tmp_path: Path) -> None:
     (tmp_path / "few.json").write_text(json.dumps(small_config().to_dict()))
-    bundles = pass_suite._build(str(tmp_path / "few.json"), "onnx", tmp_path, lambda _: None)
+    bundles = pass_suite._build(str(tmp_path / "few.json"), "onnx", "float32", tmp_path, lambda _: None)
     names = [each.name for each in passes_of("onnx")]
     lacking = [[name for name in names if name not in bundle.manifest.graph["passes"]] for bundle in bundles.values()]
     assert lacking == [[], *([name] for name in names)]
@@ -126,7 +127,15 @@ def test_what_cannot_be_explained(given: list[str], said: str, capsys: pytest.Ca
     assert said in capsys.readouterr().err
 
 
-def test_a_step_without_a_pass_is_float(tmp_path: Path) -> None:
+def test_a_step_without_a_pass_that_changes_products_is_float(tmp_path: Path) -> None:
     compiler = Compiler("tiny", without=passes_of("onnx")[0])
     with pytest.raises(ConfigError, match="build float32"):
         compiler.build(tmp_path, "onnx", INT8)
+
+
+def test_a_step_without_a_pass_that_keeps_products_can_be_rounded(tmp_path: Path) -> None:
+    (ring,) = (each for each in passes_of("onnx") if each.name == "ring attention")
+    Compiler("tiny", without=ring).build(tmp_path, "onnx", recipe_named("dynamic_wi8_afp32"))
+    graph = read_bundle(tmp_path).manifest.graph
+    assert "ring attention" not in graph["passes"]
+    assert {product["dtype"] for product in graph["products"]} == {"float32", "int8"}
