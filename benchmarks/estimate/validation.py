@@ -33,18 +33,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default=",".join(PRESETS), help="presets to test on, with commas (all)")
     parser.add_argument("--target", default=",".join(TARGETS), help="targets to measure, with commas (all)")
-    parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle ({HOPS})")
+    parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle and run ({HOPS})")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of three rounds, of which the fastest counts (1)")
     return parser
 
 
 def _validate(arguments: argparse.Namespace) -> int:
     presets = _names(arguments.model, tuple(PRESETS), "preset")
     targets = _names(arguments.target, TARGETS, "target")
-    if arguments.hops < 1:
-        raise ConfigError(f"--hops is {arguments.hops}: expected at least 1")
+    for name in ("hops", "repeats"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(arguments, name)}: expected at least 1")
     host = None
     if arguments.measure is not None:
-        host = measure_host(arguments.measure, presets, targets, arguments.hops, arguments.quiet)
+        host = measure_host(
+            arguments.measure, presets, targets, arguments.hops, arguments.repeats, quiet=arguments.quiet
+        )
     if not arguments.quiet and arguments.json != "-":
         _print(host)
     if arguments.json:
