@@ -188,7 +188,7 @@ def test_a_folder_without_the_presets_is_an_error(tmp_path: Path, capsys: pytest
 
 def test_measuring_builds_probes_first_and_repeats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each runtime in runs of its own; the fastest round of all repeats is what a bundle took."""
-    bundle = SimpleNamespace(manifest=SimpleNamespace(target="tflite"))
+    bundle = SimpleNamespace(manifest=SimpleNamespace(target="tflite", graph={"weight_bytes": 1}))
     times = iter(([400.0, 300.0], [500.0, 350.0]))
     built: list[str] = []
 
@@ -210,3 +210,11 @@ def test_measuring_builds_probes_first_and_repeats_runs(tmp_path: Path, monkeypa
     assert built == ["probes", "presets"]
     assert [point.p50_us for point in found.points] == [300.0]
     assert (found.rounds, found.presets, found.probes) == (6, list(found.points), [])
+
+
+def test_peaks_are_those_that_were_measured() -> None:
+    """A tenth: how far peaks of the same graph are from each other on one machine, and more than enough here."""
+    values = json.loads((Path(__file__).parent.parent / "docs/performance/estimate.json").read_text())
+    for point in HostReport.from_dict(values["host"]).points:
+        assert point.peak_rss_bytes is not None
+        assert peak_bytes(point.cost) == pytest.approx(point.peak_rss_bytes, rel=0.1)

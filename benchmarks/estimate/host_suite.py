@@ -52,7 +52,7 @@ class HostCheck:
 class HostReport:
     """What was measured on this machine on one thread. points: probes and presets, told apart by their names.
 
-    system: kernel and C library, no more of it. runtimes: their versions.
+    system: kernel and C library, no more of it. runtimes: their versions. remark: what else went on meanwhile.
     """
 
     cpu: str
@@ -64,6 +64,7 @@ class HostReport:
     input: str
     caches: tuple[Cache, ...]
     points: tuple[Measured, ...]
+    remark: str = ""
 
     @property
     def probes(self) -> list[Measured]:
@@ -117,6 +118,7 @@ class HostReport:
         return [
             f"machine: {self.cpu}, {self.cores} cores, {self.system}; {', '.join(self.runtimes)}; one thread",
             measured,
+            *([f"meanwhile: {self.remark}"] if self.remark else []),
             *map(self._errors, runtimes),
         ]
 
@@ -142,7 +144,9 @@ def measure_host(
     caches = read_caches()
     console.say(f"bundles are kept in {folder}; remove it to build them anew", quiet)
     with console.activity(quiet) as begin:
-        bundles = [*build_probes(folder, begin, targets), *build_presets(presets, folder, begin, targets)]
+        built = [*build_probes(folder, begin, targets), *build_presets(presets, folder, begin, targets)]
+    # By size: whatever disturbs this machine for a while disturbs a preset and the probes next to it.
+    bundles = sorted(built, key=lambda bundle: int(bundle.manifest.graph["weight_bytes"]))
     runs = [_run([b for b in bundles if b.manifest.target == target], hops, repeats, quiet) for target in targets]
     results = [result for run in runs for result in run.results]
     ordered = [bundle for target in targets for bundle in bundles if bundle.manifest.target == target]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ddtasnet_edge import console
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default=",".join(PRESETS), help="presets to test on, with commas (all)")
     parser.add_argument("--target", default=",".join(TARGETS), help="targets to measure, with commas (all)")
     parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle and run ({HOPS})")
+    parser.add_argument("--remark", default="", metavar="TEXT", help="what else runs meanwhile, for the report")
     parser.add_argument("--repeats", type=int, default=1, help="runs of three rounds, of which the fastest counts (1)")
     return parser
 
@@ -49,6 +51,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         host = measure_host(
             arguments.measure, presets, targets, arguments.hops, arguments.repeats, quiet=arguments.quiet
         )
+        host = replace(host, remark=arguments.remark)
     if not arguments.quiet and arguments.json != "-":
         _print(host)
     if arguments.json:
