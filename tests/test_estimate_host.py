@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +21,11 @@ from ddtasnet_edge.benchmarks.estimate.model import estimate
 from ddtasnet_edge.benchmarks.estimate.preset_costs import main as write_costs
 from ddtasnet_edge.benchmarks.estimate.probes import PROBES
 from ddtasnet_edge.benchmarks.estimate.profile import Cache, DeviceProfile
+from ddtasnet_edge.benchmarks.report import BenchReport
+from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.config import PRESETS
 from ddtasnet_edge.errors import DeviceError
+from tests.test_bench_report import a_report, a_result, a_round
 from tests.test_estimate import MB, board, figure
 
 CACHES = (Cache("l2", MB, 1, "a test"), Cache("l3", 16 * MB, 2, "a test"))
@@ -147,7 +151,7 @@ def test_validation_prints_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = report([*probes(), probe("tiny", 500_000, "int8")])
-    monkeypatch.setattr(validation, "measure_host", lambda *_: found)
+    monkeypatch.setattr(validation, "measure_host", lambda *_, **__: found)
     out = tmp_path / "estimate.json"
     assert validation.main(["--measure", str(tmp_path), "--json", str(out)]) == 0
     assert "DTLN" in capsys.readouterr().out
@@ -160,6 +164,7 @@ def test_validation_prints_and_writes(
         (["--model", "tny"], "unknown preset 'tny'"),
         (["--target", "tflit"], "did you mean 'tflite'"),
         (["--hops", "0"], "at least 1"),
+        (["--repeats", "0"], "at least 1"),
     ],
 )
 def test_validation_refuses_what_it_cannot_do(
@@ -181,17 +186,35 @@ def test_a_folder_without_the_presets_is_an_error(tmp_path: Path, capsys: pytest
     assert "no bundle at" in capsys.readouterr().err
 
 
-def test_measuring_builds_probes_and_presets_and_runs_each_runtime(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
+def test_measuring_builds_probes_first_and_repeats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each runtime in runs of its own; the fastest round of all repeats is what a bundle took."""
+    bundle = SimpleNamespace(manifest=SimpleNamespace(target="tflite", graph={"weight_bytes": 1}))
+    times = iter(([400.0, 300.0], [500.0, 350.0]))
+    built: list[str] = []
 
-    def refuse(folder: Path, _: object, targets: object) -> list[object]:
-        asked.append(f"probes {folder.name} {targets}")
-        raise DeviceError("stop here")
+    def build(what: str) -> list[SimpleNamespace]:
+        built.append(what)
+        return [bundle] if what == "presets" else []
+
+    def run(bundles: list[SimpleNamespace], options: Options, _: bool) -> BenchReport:
+        assert (bundles, options.hops) == ([bundle], 7)
+        rounds = tuple(a_round([each]) for each in next(times))
+        return a_report(replace(a_result("tflite", [1.0]), rounds=rounds))
 
     monkeypatch.setattr(host_suite, "read_caches", lambda: CACHES)
-    monkeypatch.setattr(host_suite, "build_probes", refuse)
-    with pytest.raises(DeviceError, match="stop here"):
-        host_suite.measure_host(tmp_path / "kept", ["tiny"], ["tflite"], quiet=True)
-    assert asked == ["probes kept ['tflite']"]
+    monkeypatch.setattr(host_suite, "build_probes", lambda *_: build("probes"))
+    monkeypatch.setattr(host_suite, "build_presets", lambda *_: build("presets"))
+    monkeypatch.setattr(host_suite, "run_suite", run)
+    monkeypatch.setattr(host_suite, "cost_of", lambda _: preset_costs()[0])
+    found = host_suite.measure_host(tmp_path / "kept", ["tiny"], ["tflite"], hops=7, repeats=2, quiet=True)
+    assert built == ["probes", "presets"]
+    assert [point.p50_us for point in found.points] == [300.0]
+    assert (found.rounds, found.presets, found.probes) == (6, list(found.points), [])
+
+
+def test_peaks_are_those_that_were_measured() -> None:
+    """A tenth: how far peaks of the same graph are from each other on one machine, and more than enough here."""
+    values = json.loads((Path(__file__).parent.parent / "docs/performance/estimate.json").read_text())
+    for point in HostReport.from_dict(values["host"]).points:
+        assert point.peak_rss_bytes is not None
+        assert peak_bytes(point.cost) == pytest.approx(point.peak_rss_bytes, rel=0.1)

@@ -28,7 +28,7 @@ LARGEST_CACHE_SHARES = (1.0, 0.75, 0.5, 0.375, 0.25)
 class Measured:
     """A bundle as measured: the middle hop, what its session adds, and how fast its bytes can be read at all.
 
-    bandwidth: bytes per second of one thread, of a working set as large as the weights.
+    p50_us: of the fastest round. bandwidth: bytes per second of one thread, of a working set as large as the weights.
     """
 
     cost: StepCost
@@ -109,7 +109,7 @@ def _fit(runtime: str, probes: Sequence[Measured], caches: Sequence[Cache]) -> F
     # Relative: a tenth of a small model counts as much as a tenth of a large one.
     weights = 1.0 / times
     found = solve_non_negative(matrix * weights[:, None], (times - known) * weights)
-    costs = {name: cost + floors.get(name, 0.0) for name, cost in zip(names, found, strict=True)}
+    costs = {name: float(cost) + floors.get(name, 0.0) for name, cost in zip(names, found, strict=True)}
     residuals = (known + matrix @ found) * weights - 1.0
     spread = float(np.sqrt(np.mean(residuals**2)))
     return Fit(_figures(runtime, session, costs, levels, spread), spread**2)

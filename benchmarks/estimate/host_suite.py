@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ddtasnet_edge.benchmarks.estimate.model import Estimate, estimate
 from ddtasnet_edge.benchmarks.estimate.probes import PROBES, build_presets, build_probes
 from ddtasnet_edge.benchmarks.estimate.profile import Cache, DeviceProfile
 from ddtasnet_edge.benchmarks.machine import describe_machine
-from ddtasnet_edge.benchmarks.report import BundleResult
+from ddtasnet_edge.benchmarks.report import BenchReport, BundleResult
 from ddtasnet_edge.benchmarks.suite import ROUNDS, Options, run_suite
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.config import PRESETS
@@ -25,7 +25,8 @@ from ddtasnet_edge.errors import DeviceError
 #: Per bundle. With 30 bundles of a runtime, some of 20 ms per hop, a runtime takes several minutes.
 HOPS = 150
 COLUMNS = ("runtime", "model", "recipe", "measured", "predicted", "error")
-LEGEND = "measured: p50 of a hop in ms; predicted by the profile that was fitted to the probes of the same rounds"
+LEGEND = """\
+measured: p50 of a hop in ms, of the fastest round; predicted by the profile that the probes of the same run fitted"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class HostCheck:
 class HostReport:
     """What was measured on this machine on one thread. points: probes and presets, told apart by their names.
 
-    system: kernel and C library, no more of it. runtimes: their versions.
+    system: kernel and C library, no more of it. runtimes: their versions. remark: what else went on meanwhile.
     """
 
     cpu: str
@@ -63,6 +64,7 @@ class HostReport:
     input: str
     caches: tuple[Cache, ...]
     points: tuple[Measured, ...]
+    remark: str = ""
 
     @property
     def probes(self) -> list[Measured]:
@@ -116,6 +118,7 @@ class HostReport:
         return [
             f"machine: {self.cpu}, {self.cores} cores, {self.system}; {', '.join(self.runtimes)}; one thread",
             measured,
+            *([f"meanwhile: {self.remark}"] if self.remark else []),
             *map(self._errors, runtimes),
         ]
 
@@ -130,22 +133,23 @@ def measure_host(
     presets: Sequence[str] = tuple(PRESETS),
     targets: Sequence[str] = TARGETS,
     hops: int = HOPS,
+    repeats: int = 1,
     quiet: bool = False,
 ) -> HostReport:
     """Measure this machine. folder: keeps the bundles for the next time; what it lacks is built there first.
 
-    Raises DeviceError where Linux does not tell the caches, and other EdgeErrors.
+    hops: per bundle and run; repeats: runs of ROUNDS rounds, of which the fastest counts: more of them where others
+    are at work beside. Raises DeviceError where Linux does not tell the caches, and other EdgeErrors.
     """
     caches = read_caches()
     console.say(f"bundles are kept in {folder}; remove it to build them anew", quiet)
     with console.activity(quiet) as begin:
-        bundles = [*build_probes(folder, begin, targets), *build_presets(presets, folder, begin, targets)]
-    reports = {
-        target: run_suite([b for b in bundles if b.manifest.target == target], Options(hops=hops), quiet)
-        for target in targets
-    }
-    results = [result for report in reports.values() for result in report.results]
-    ordered = [bundle for target in reports for bundle in bundles if bundle.manifest.target == target]
+        built = [*build_probes(folder, begin, targets), *build_presets(presets, folder, begin, targets)]
+    # By size: whatever disturbs this machine for a while disturbs a preset and the probes next to it.
+    bundles = sorted(built, key=lambda bundle: int(bundle.manifest.graph["weight_bytes"]))
+    runs = [_run([b for b in bundles if b.manifest.target == target], hops, repeats, quiet) for target in targets]
+    results = [result for run in runs for result in run.results]
+    ordered = [bundle for target in targets for bundle in bundles if bundle.manifest.target == target]
     machine = describe_machine()
     return HostReport(
         cpu=machine.cpu,
@@ -153,11 +157,21 @@ def measure_host(
         system=f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         runtimes=tuple(dict.fromkeys(result.runtime for result in results)),
         hops=hops,
-        rounds=min(ROUNDS, hops),
-        input=next(iter(reports.values())).input,
+        rounds=min(ROUNDS, hops) * repeats,
+        input=runs[0].input,
         caches=caches,
         points=tuple(_measured(bundle, result) for bundle, result in zip(ordered, results, strict=True)),
     )
+
+
+def _run(bundles: Sequence[Bundle], hops: int, repeats: int, quiet: bool) -> BenchReport:
+    """All bundles of a runtime, each with the rounds of every repeat."""
+    reports = [run_suite(bundles, Options(hops=hops), quiet) for _ in range(repeats)]
+    pooled = (
+        replace(results[0], rounds=tuple(one for result in results for one in result.rounds))
+        for results in zip(*(report.results for report in reports), strict=True)
+    )
+    return replace(reports[0], results=tuple(pooled))
 
 
 def read_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
@@ -187,7 +201,8 @@ def _text(path: Path) -> str:
 def _measured(bundle: Bundle, result: BundleResult) -> Measured:
     return Measured(
         cost=cost_of(bundle),
-        p50_us=result.hop_times.percentile_us(500),
+        # Whoever shares this machine's memory disturbs whole rounds; the profile is that of the machine alone.
+        p50_us=min(one.hop_times.percentile_us(500) for one in result.rounds),
         overhead_us=result.overhead_us or 0.0,
         bandwidth=result.bandwidth,
         peak_rss_bytes=result.peak_rss_bytes,

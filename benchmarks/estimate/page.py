@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ddtasnet_edge import console, files
+from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate import answer, host_suite
 from ddtasnet_edge.benchmarks.estimate.cost import preset_costs
-from ddtasnet_edge.benchmarks.estimate.host_suite import HostReport
+from ddtasnet_edge.benchmarks.estimate.host_suite import HOPS, HostReport
 from ddtasnet_edge.benchmarks.estimate.page_text import ADDING, INTRODUCTION, MEMORY, MODEL, NOT_REPRODUCED
 from ddtasnet_edge.benchmarks.estimate.plot import plot_answer
 from ddtasnet_edge.benchmarks.estimate.profile import DeviceProfile, load_profiles
@@ -26,6 +27,7 @@ from ddtasnet_edge.benchmarks.estimate.published import (
     published,
     published_notes,
 )
+from ddtasnet_edge.benchmarks.suite import ROUNDS
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import EdgeError
 
@@ -48,7 +50,7 @@ def make_page(validation: Mapping[str, Any]) -> str:
     shown = [verdict.row() for verdict in found.verdicts if verdict.target == SHOWN_TARGET]
     host = HostReport.from_dict(validation["host"])
     blocks = [
-        INTRODUCTION,
+        INTRODUCTION.format(options=_options(host)),
         "## What runs in time",
         f"![Time per hop against the hop budget]({PICTURE})",
         _list(found.sentences()),
@@ -68,6 +70,18 @@ def make_page(validation: Mapping[str, Any]) -> str:
         ADDING,
     ]
     return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def _options(host: HostReport) -> str:
+    """Those of the command that measured this machine, where they are not the default."""
+    targets = [target for target in TARGETS if any(point.cost.target == target for point in host.points)]
+    chosen = "" if len(targets) == len(TARGETS) else f" --target {','.join(targets)}"
+    repeats = host.rounds // ROUNDS
+    return (
+        chosen
+        + ("" if host.hops == HOPS else f" --hops {host.hops}")
+        + ("" if repeats <= 1 else f" --repeats {repeats}")
+    )
 
 
 def _profile(profile: DeviceProfile) -> str:

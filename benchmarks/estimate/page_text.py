@@ -8,7 +8,8 @@ page is an estimate and is called one, except where a source or a machine is nam
 where there is one: `ddtasnet-bench --device rpi4` there. Written by
 
 ```sh
-python -m ddtasnet_edge.benchmarks.estimate.validation --measure build/probes --json docs/performance/estimate.json
+python -m ddtasnet_edge.benchmarks.estimate.validation --measure build/probes{options} \\
+    --json docs/performance/estimate.json
 python -m ddtasnet_edge.benchmarks.estimate.page --validation docs/performance/estimate.json --out docs/DEVICES.md
 ```
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ddtasnet_edge import console
@@ -33,18 +34,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default=",".join(PRESETS), help="presets to test on, with commas (all)")
     parser.add_argument("--target", default=",".join(TARGETS), help="targets to measure, with commas (all)")
-    parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle ({HOPS})")
+    parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle and run ({HOPS})")
+    parser.add_argument("--remark", default="", metavar="TEXT", help="what else runs meanwhile, for the report")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of three rounds, of which the fastest counts (1)")
     return parser
 
 
 def _validate(arguments: argparse.Namespace) -> int:
     presets = _names(arguments.model, tuple(PRESETS), "preset")
     targets = _names(arguments.target, TARGETS, "target")
-    if arguments.hops < 1:
-        raise ConfigError(f"--hops is {arguments.hops}: expected at least 1")
+    for name in ("hops", "repeats"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(arguments, name)}: expected at least 1")
     host = None
     if arguments.measure is not None:
-        host = measure_host(arguments.measure, presets, targets, arguments.hops, arguments.quiet)
+        host = measure_host(
+            arguments.measure, presets, targets, arguments.hops, arguments.repeats, quiet=arguments.quiet
+        )
+        host = replace(host, remark=arguments.remark)
     if not arguments.quiet and arguments.json != "-":
         _print(host)
     if arguments.json:
