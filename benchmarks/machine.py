@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,13 @@ class Machine:
     memory_bytes: int | None = None
     kernel: str = UNKNOWN
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "features": None if self.features is None else list(self.features)}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Machine:
-        """The inverse of `dataclasses.asdict`, also after a trip through JSON, and from reports that know less."""
+        """The inverse of `to_dict` and of `dataclasses.asdict`, and for reports that know less."""
         features = values.get("features")
         return cls(**{**values, "features": None if features is None else tuple(features)})
 

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -199,7 +199,7 @@ class AutoRecipe:
             "predicted_us": search.predict_us(choice),
             "measured_us": search.costs.to_dict(),
             "contenders": [contender.to_dict() for contender in contenders],
-            "machine": asdict(describe_machine()),
+            "machine": describe_machine().to_dict(),
             "searched_on": describe_calibration(self._clips),
             "layers": {layer: {"chosen": name, "alone": search.alone(layer)} for layer, name in choice.items()},
         }

@@ -255,7 +255,7 @@ class Compiler:
             "threads": 1,
             "mode": BACK_TO_BACK,
             "runtime": session.runtime,
-            "machine": asdict(describe_machine()),
+            "machine": describe_machine().to_dict(),
         }
 
     @cached_property

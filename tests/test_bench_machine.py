@@ -171,7 +171,8 @@ def test_a_board_can_have_all_troubles_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("device", BOARDS)
 def test_a_machine_survives_a_file(tmp_path: Path, device: str) -> None:
     machine = describe_machine(make_board(tmp_path, device))
-    assert Machine.from_dict(json.loads(json.dumps(asdict(machine)))) == machine
+    assert json.loads(json.dumps(machine.to_dict())) == machine.to_dict()
+    assert Machine.from_dict(machine.to_dict()) == Machine.from_dict(asdict(machine)) == machine
 
 
 def test_reports_that_know_less_are_still_read() -> None:
