@@ -135,7 +135,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
     """Raise ConfigError for options that do not go together, and for what this machine lacks."""
-    given = {name for name in (*set().union(*UNDERSTOOD.values()),) if getattr(arguments, name)}
+    given = {name for options in UNDERSTOOD.values() for name in options if getattr(arguments, name)}
     given -= {"threads"} if arguments.threads == Options.threads else set()
     useless = sorted(given - UNDERSTOOD[mode])
     if useless:
