@@ -135,7 +135,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
     """Raise ConfigError for options that do not go together, and for what this machine lacks."""
-    given = {name for options in UNDERSTOOD.values() for name in options if getattr(arguments, name)}
+    given = {name for options in UNDERSTOOD.values() for name in options if _is_given(getattr(arguments, name))}
     given -= {"threads"} if arguments.threads == Options.threads else set()
     useless = sorted(given - UNDERSTOOD[mode])
     if useless:
@@ -143,15 +143,20 @@ def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
         raise ConfigError(f"{f'--{mode}' if mode else 'timing bundles'} has no use for {names}; leave that out")
     if arguments.realtime and not arguments.paced:
         raise ConfigError("--realtime is for hops that wait for the hop clock; add --paced")
+    if arguments.device == HOST and any(getattr(arguments, name) is not None for name in GOAL):
+        raise ConfigError("--budget-ms, --sr, --hop and --plot are about a board; say which with --device")
     if mode not in AWAY:
         _check_machine(arguments)
+
+
+def _is_given(value: object) -> bool:
+    """Whether an option was typed; zero is, though it is nothing."""
+    return value is not None and value is not False and value != []
 
 
 def _check_machine(arguments: argparse.Namespace) -> None:
     """Raise ConfigError or DeviceError for what this machine is not or cannot."""
     check_device(arguments.device)
-    if arguments.device == HOST and any(getattr(arguments, name) is not None for name in GOAL):
-        raise ConfigError("--budget-ms, --sr, --hop and --plot are about a board; say which with --device")
     cores = os.cpu_count() or 1
     if arguments.threads > cores:
         raise ConfigError(

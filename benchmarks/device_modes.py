@@ -62,6 +62,7 @@ class EmulationReport:
             "emulated": self.board.model,
             "parity": self.parity.to_dict(),
             "instructions_per_hop": self.instructions if counted else None,
+            "instructions_note": None if counted else self.instructions,
             "answer": self.answer.to_dict(),
         }
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ddtasnet_edge.benchmarks import cli, device_modes
+from ddtasnet_edge.benchmarks import cli, device_modes, place_parity
 from ddtasnet_edge.benchmarks.board_answer import answer_for
 from ddtasnet_edge.benchmarks.emulation.boards import BOARDS
 from ddtasnet_edge.benchmarks.estimate.answer import Goal
@@ -123,3 +124,22 @@ def test_a_board_over_ssh_is_held_against_pytorch_and_timed(
 def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Board]:
     with sshd.running_board(tmp_path_factory.mktemp("device") / "board") as board:
         yield board
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_after_an_error_no_other_bundle_is_begun(jobs: int) -> None:
+    begun: list[int] = []
+
+    def work(index: int) -> int:
+        begun.append(index)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(place_parity.results_of([partial(work, index) for index in range(50)], jobs))
+    assert len(begun) < 50
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_the_order_of_the_bundles(jobs: int) -> None:
+    works = [partial(int, text) for text in ("4", "2", "9", "1")]
+    assert list(place_parity.results_of(works, jobs)) == [4, 2, 9, 1]

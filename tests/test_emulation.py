@@ -214,12 +214,12 @@ def test_a_half_downloaded_system_goes_on_where_it_stopped(
     said: list[str] = []
     with pytest.raises(DeviceError, match=r"two\.deb: HTTP status 404"):
         sysroot.prepare_root(BOARDS["rpi4"], tmp_path, said.append)
-    assert not (tmp_path / "debian").exists()
+    assert not list(tmp_path.glob("debian-*"))
     mirror.files["two.deb"] = second
     root = sysroot.prepare_root(BOARDS["rpi4"], tmp_path, said.append)
     assert (root / "usr/first").read_bytes() + (root / "usr/second").read_bytes() == b"12"
-    # The index, the first package, the second that was missing, and then that one alone.
-    assert len(mirror.asked) == 4
+    # The index, the first package, the second that was missing; then a new index, and the second alone.
+    assert len(mirror.asked) == 5
     assert any("2 packages" in line and "MB" in line for line in said)
 
 
@@ -290,3 +290,32 @@ def test_the_environment_of_this_machine_stays_here(tmp_path: Path, monkeypatch:
     environment = fake(tmp_path, "").environment()
     assert "LD_LIBRARY_PATH" not in environment
     assert environment["PYTHONPATH"] == str(tmp_path / "site")
+
+
+def test_a_board_of_one_system_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysroot, "install", lambda root, *_: (root / "usr").mkdir())
+    first = sysroot.prepare_root(BOARDS["rpi4"], tmp_path, print)
+    made = first.stat().st_ino
+    # Another process may be running on it.
+    assert sysroot.prepare_root(BOARDS["rpi4"], tmp_path, print).stat().st_ino == made
+    monkeypatch.setattr(sysroot, "SUITE", "later")
+    assert sysroot.prepare_root(BOARDS["rpi4"], tmp_path, print) != first
+    assert first.is_dir()
+
+
+def test_two_processes_set_up_one_after_the_other(tmp_path: Path) -> None:
+    said: list[str] = []
+    with sysroot.locked(tmp_path, said.append):
+        other = threading.Thread(target=lambda: sysroot.locked(tmp_path, said.append).__enter__(), daemon=True)
+        other.start()
+        other.join(1.0)
+        assert other.is_alive()
+        assert said == ["another process is setting up emulated boards; waiting for it"]
+    other.join(10.0)
+    assert not other.is_alive()
+
+
+@pytest.mark.parametrize("mirror", ["http://deb.debian.org/debian", "ftp://mirror", "mirror"])
+def test_a_mirror_that_anybody_could_stand_in_for_is_refused(mirror: str) -> None:
+    with pytest.raises(DeviceError, match=f"is {mirror}, expected an address that begins with https://"):
+        debian.check_mirror(mirror)

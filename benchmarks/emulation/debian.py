@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from ddtasnet_edge.benchmarks.emulation.download import download
 from ddtasnet_edge.errors import DeviceError
@@ -54,14 +55,26 @@ def install(root: Path, downloads: Path, hear: Callable[[str], None]) -> None:
         unpack(deb, root)
 
 
+def check_mirror(mirror: str) -> None:
+    """Raise DeviceError for an address at which anybody on the way could change what is fetched.
+
+    What a package must be is said by the index, and the index is trusted because of the mirror's certificate.
+    """
+    address = urlsplit(mirror)
+    if address.scheme != "https" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise DeviceError(f"DDTASNET_DEBIAN_MIRROR is {mirror}, expected an address that begins with https://")
+
+
 def fetch_index(folder: Path) -> dict[str, Package]:
-    """The packages of the suite by name; the index is kept in `folder`. Raises DeviceError."""
+    """The packages of the suite by name. Raises DeviceError."""
+    check_mirror(MIRROR)
     place = folder / f"{SUITE}-{ARCHITECTURE}-Packages.xz"
+    # Always the newest: an older one names packages that a mirror no longer has.
+    place.unlink(missing_ok=True)
     download(f"{MIRROR}/dists/{SUITE}/main/binary-{ARCHITECTURE}/Packages.xz", place)
     try:
         return read_index(lzma.decompress(place.read_bytes()).decode())
     except (lzma.LZMAError, UnicodeDecodeError) as error:
-        place.unlink()
         raise DeviceError(f"the package index of {MIRROR} is damaged; run again") from error
 
 
@@ -112,7 +125,8 @@ def unpack(deb: Path, folder: Path) -> None:
         if data is None:
             raise DeviceError(f"{deb} holds no files; remove it and run again")
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(folder, filter="tar")
+            # Keeps files inside of the folder; the first releases of Python 3.10 and 3.11 have no filters.
+            archive.extractall(folder, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))  # type: ignore[arg-type]
     except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(f"{deb} cannot be unpacked: {reason}; remove it and run again") from error

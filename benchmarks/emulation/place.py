@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from ddtasnet_edge import files
 from ddtasnet_edge.benchmarks.emulation.boards import Board
 from ddtasnet_edge.benchmarks.emulation.debian import PYTHON
-from ddtasnet_edge.benchmarks.emulation.sysroot import prepare_package, prepare_root, prepare_site
+from ddtasnet_edge.benchmarks.emulation.sysroot import locked, prepare_root, prepare_site
 from ddtasnet_edge.benchmarks.process import ProcessDiedError
 from ddtasnet_edge.errors import DeviceError, EdgeError
 
@@ -43,7 +44,7 @@ class EmulatedPlace:
     @property
     def jobs(self) -> int:
         # Each runs on one core of this machine.
-        return os.cpu_count() or 1
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def send(self, path: Path) -> str:
         return str(path.resolve())
@@ -94,11 +95,13 @@ def emulated_place(
     Raises DeviceError without qemu or without what the network should bring.
     """
     emulator = find_emulator()
-    root = prepare_root(board, cache, hear)
-    sites = tuple(prepare_site(extra, wheel, cache, hear) for extra in extras)
-    package = prepare_package(wheel, cache)
+    with locked(cache, hear):
+        root = prepare_root(board, cache, hear)
+        sites = tuple(prepare_site(extra, wheel, cache, hear) for extra in extras)
     with tempfile.TemporaryDirectory() as scratch:
-        yield EmulatedPlace(board, emulator, root, (package, *sites), Path(scratch))
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(Path(scratch, "package"))
+        yield EmulatedPlace(board, emulator, root, (Path(scratch, "package"), *sites), Path(scratch))
 
 
 def find_emulator() -> str:

@@ -1,9 +1,8 @@
 """An aarch64 system in a cache folder: Debian's Python, and the light install of this package for each runtime.
 
-    <cache>/debian/             unpacked packages, one for all boards
+    <cache>/debian-<key>/       unpacked packages, one for all boards
     <cache>/site-<extra>-<key>/ what pip installs for one runtime
-    <cache>/package-<key>/      this package
-    <cache>/boards/<name>/      links into debian/, and the files by which a board is known
+    <cache>/boards/<name>-.../      links into debian/, and the files by which a board is known
 Every part appears whole or not at all, so an interrupted set-up goes on where it stopped.
 """
 
@@ -15,12 +14,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ddtasnet_edge import files
 from ddtasnet_edge.benchmarks.emulation.boards import Board, write_identity
-from ddtasnet_edge.benchmarks.emulation.debian import PYTHON, install
+from ddtasnet_edge.benchmarks.emulation.debian import PYTHON, ROOTS, SUITE, install
 from ddtasnet_edge.dependencies import installed_versions
 from ddtasnet_edge.errors import DeviceError
 
@@ -37,11 +37,29 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddtasnet-edge" / "emulation"
 
 
+@contextmanager
+def locked(cache: Path, hear: Hear) -> Iterator[None]:
+    """Set up by one process at a time; others wait for it and find what it made. Raises EdgeError."""
+    import fcntl  # not everywhere; qemu is not either
+
+    files.make_folder(cache)
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hear("another process is setting up emulated boards; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def prepare_root(board: Board, cache: Path, hear: Hear) -> Path:
     """A folder that looks like the root of the board's system, with Python in it. Raises DeviceError."""
     debian_root = _prepare_debian(cache, hear)
-    root = cache / "boards" / board.name
-    with files.writing_folder(root, replace=True) as place:
+    # With the key of the system that it links to: another process may be using an older one.
+    root = cache / "boards" / f"{board.name}-{debian_root.name}"
+    if root.is_dir():
+        return root
+    with files.writing_folder(root, replace=False) as place:
         for entry in debian_root.iterdir():
             (place / entry.name).symlink_to(Path("..", "..", debian_root.name, entry.name))
         write_identity(board, place)
@@ -64,24 +82,13 @@ def prepare_site(extra: str, wheel: Path, cache: Path, hear: Hear) -> Path:
     return site
 
 
-def prepare_package(wheel: Path, cache: Path) -> Path:
-    """This package, unpacked from its wheel."""
-    place = cache / f"package-{_key(files.sha256_of(wheel))}"
-    if not place.is_dir():
-        for older in cache.glob("package-*"):
-            shutil.rmtree(older)
-        with files.writing_folder(place, replace=False) as folder, zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
-    return place
-
-
 def megabytes(folder: Path) -> float:
     """Size of all files below a folder in MB."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) / 1e6
 
 
 def _prepare_debian(cache: Path, hear: Hear) -> Path:
-    root = cache / "debian"
+    root = cache / f"debian-{_key(SUITE, PYTHON, *ROOTS)}"
     if root.is_dir():
         return root
     downloads = cache / "downloads"
