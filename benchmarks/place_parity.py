@@ -65,7 +65,10 @@ class PlaceParity:
 
     @property
     def expected_snr_db(self) -> float:
-        """What `same_snr_db` must reach. Two results with noise of their own are 3 dB further apart than from PyTorch."""
+        """What `same_snr_db` must reach.
+
+        Two results with noise of their own are 3 dB further apart than each is from PyTorch.
+        """
         to_torch = min((clip.snr_db for clip in self.report.clips), default=-math.inf)
         return min(SAME_SNR_DB, max(self.last_bits_snr_db, to_torch) - MARGIN_DB)
 
