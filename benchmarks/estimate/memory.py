@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ddtasnet_edge.benchmarks.estimate.cost import StepCost
 
-#: Peak of a process by runtime: bytes without weights, and copies of the graph file. Fitted to the peaks of all three in
+#: Peak of a process by runtime: bytes without weights, and copies of the graph file. Fitted to the peaks of each in
 #: docs/performance/estimate.json, in relative terms; they are of Linux x86_64, assumed to be the same on ARM.
 PEAKS: dict[str, tuple[float, float]] = {
     "litert": (51e6, 2.04),

@@ -34,8 +34,8 @@ high. Each is put to both, alone; the squares of the changes add up to the band.
 about, products are taken to be shared out evenly, at the bandwidth of all cores."""
 
 NOT_INDEPENDENT = """\
-No figure here is a validation in the full sense. Those that are `related` repeat the network and the board of a
-calibration, so that they come out well says little of another network or another board; those that are `seen` were at
+No figure here is a validation in the full sense. Those that are `related` repeat the kind of network and the
+board of a calibration, so that they come out well says little of another network or another board; those that are `seen` were at
 hand when the model was made. What the estimates are worth for these separators on a Raspberry Pi is not known until
 one is measured there. The only test on bundles of this project is on x86-64, below."""
 
@@ -64,8 +64,9 @@ smallest board that is sold under the name, all of it."""
 DISPATCH = """\
 Dispatch (`hop_us` and `operator_us` of the three runtimes) is assumed on every board: figures of an x86-64 machine
 from before the fit above, slowed down as single-threaded 7-zip is. That fit has since found less per hop and per
-operator on every runtime: {fitted}. The figures of the boards were
-not changed with it; where they are wrong, estimates of small models are too long."""
+operator on every runtime:
+{fitted}.
+The figures of the boards were not changed with it; where they are wrong, estimates of small models are too long."""
 
 ADDING = """\
 ## Adding a board
