@@ -35,9 +35,9 @@ about, products are taken to be shared out evenly, at the bandwidth of all cores
 
 NOT_INDEPENDENT = """\
 No figure here is a validation in the full sense. Those that are `related` repeat the kind of network and the
-board of a calibration, so that they come out well says little of another network or another board; those that are `seen` were at
-hand when the model was made. What the estimates are worth for these separators on a Raspberry Pi is not known until
-one is measured there. The only test on bundles of this project is on x86-64, below."""
+board of a calibration, so that they come out well says little of another network or another board; those that are
+`seen` were at hand when the model was made. What the estimates are worth for these separators on a Raspberry Pi is
+not known until one is measured there. The only test on bundles of this project is on x86-64, below."""
 
 NOT_REPRODUCED = """\
 Sizes of language models are those of their files; one token is one step on four cores. DTLN's layers are those of
