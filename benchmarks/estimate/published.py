@@ -3,7 +3,7 @@
 A figure that a profile was fitted to is CALIBRATION and says nothing about the model. RELATED is one of the same
 kind of network and board as a calibration: nothing was fitted to it, but it is hardly another question. SEEN is one
 that an assumption of the model was made with at hand: that half is hidden by cores that run out of order, that four
-streams are too many. VALIDATION would be a figure of a network and a board that share nothing with these; none is known.
+streams are too many. VALIDATION would be a figure that shares neither network nor board with these; none is known.
 """
 
 from __future__ import annotations
