@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ddtasnet_edge import api, console
 from ddtasnet_edge.benchmarks import compare, device_modes, pass_suite, scaling_suite
-from ddtasnet_edge.benchmarks.board_answer import answer_for, board_of, draw, goal_of
+from ddtasnet_edge.benchmarks.board_answer import BoardAnswer, answer_for, board_of, draw, goal_of
 from ddtasnet_edge.benchmarks.delivery import deliver, print_times
 from ddtasnet_edge.benchmarks.doctor.report import print_doctor, run_doctor
 from ddtasnet_edge.benchmarks.peers.report import print_peers
@@ -17,9 +17,11 @@ from ddtasnet_edge.benchmarks.peers.suite import run_peers
 from ddtasnet_edge.benchmarks.profile_report import print_profiles
 from ddtasnet_edge.benchmarks.profile_suite import HOPS as PROFILE_HOPS
 from ddtasnet_edge.benchmarks.profile_suite import profile_bundles
+from ddtasnet_edge.benchmarks.report import BenchReport
 from ddtasnet_edge.benchmarks.scaling_report import print_scaling
 from ddtasnet_edge.benchmarks.suite import Options, run_suite
 from ddtasnet_edge.bundle import Bundle, bundle_name, read_bundle
+from ddtasnet_edge.errors import EdgeError
 
 DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_RECIPE = "small", "tflite", "static_wi8_ai8"
 PASSES_MODEL = "tiny"
@@ -36,12 +38,14 @@ def bench(arguments: argparse.Namespace) -> int:
     goal, bundles = goal_of(arguments), _bundles(arguments)
     report = run_suite(bundles, _options(arguments), quiet=arguments.quiet)
     board = board_of(report)
-    if board is None:
-        return deliver(arguments, report.to_dict(), partial(print_times, report))
-    found = answer_for(board, bundles, goal, report)
-    deliver(arguments, report.to_dict(), partial(print_times, report))
-    if not arguments.quiet and arguments.json != "-":
-        found.print()
+    try:
+        found = None if board is None else answer_for(board, bundles, goal, report)
+    except EdgeError:
+        # The times took minutes; no trouble with what is said of them may cost them.
+        deliver(arguments, report.to_dict(), partial(print_times, report))
+        raise
+    answered = {} if found is None else {"answer": found.to_dict()}
+    deliver(arguments, {**report.to_dict(), **answered}, partial(_print_bench, report, found))
     draw(found, arguments.plot)
     return console.EXIT_OK
 
@@ -139,6 +143,12 @@ def _default_bundle(quiet: bool) -> Bundle:
         console.say(f"no bundle given; building {path}", quiet)
         path = api.compile(DEFAULT_MODEL, target=DEFAULT_TARGET, recipe=DEFAULT_RECIPE, out=DEFAULT_FOLDER)
     return read_bundle(path)
+
+
+def _print_bench(report: BenchReport, found: BoardAnswer | None) -> None:
+    print_times(report)
+    if found is not None:
+        found.print()
 
 
 def _print_passes(report: pass_suite.PassReport) -> None:

@@ -167,13 +167,14 @@ class BenchReport:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchReport:
-        """The inverse of `to_dict`; the summaries are computed again."""
+        """The inverse of `to_dict`; the summaries are computed again. An `answer` for a board beside it is left out."""
+        given = {name: value for name, value in values.items() if name != "answer"}
         rebuilt = {
             "machine": Machine.from_dict(values["machine"]),
             "cores": None if values["cores"] is None else Cores.from_dict(values["cores"]),
             "results": tuple(_result_from_dict(entry) for entry in values["results"]),
         }
-        return cls(**{**values, **rebuilt})
+        return cls(**{**given, **rebuilt})
 
     def rows(self) -> list[list[str]]:
         """The table: one row per bundle under COLUMNS."""

@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ddtasnet_edge.benchmarks import cli, device_modes, place_parity
-from ddtasnet_edge.benchmarks.board_answer import answer_for
+from ddtasnet_edge.benchmarks import cli, device_modes, modes, place_parity
+from ddtasnet_edge.benchmarks.board_answer import BoardAnswer, answer_for
 from ddtasnet_edge.benchmarks.emulation.boards import BOARDS
 from ddtasnet_edge.benchmarks.estimate.answer import Goal
 from ddtasnet_edge.benchmarks.estimate.profile import profile_names
+from ddtasnet_edge.benchmarks.machine import describe_machine
 from ddtasnet_edge.benchmarks.place_parity import PlaceParity, PlaceParityReport
-from ddtasnet_edge.benchmarks.report import BenchReport
+from ddtasnet_edge.benchmarks.report import BenchReport, BundleResult, facts_of
+from ddtasnet_edge.bundle import Bundle
+from ddtasnet_edge.errors import DeviceError
 from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from tests import sshd
 from tests.bundles import Workshop
+from tests.test_bench_report import a_report, a_round
 
 
 @pytest.mark.parametrize(
@@ -83,6 +89,100 @@ def test_a_smaller_budget_allows_no_more(tiny: Workshop) -> None:
     assert wide.largest("rpi3") is not None
     assert narrow.largest("rpi3") is None
     assert all(verdict.late == "yes" for verdict in narrow.verdicts)
+
+
+PI_3A = replace(
+    describe_machine(), name="Raspberry Pi 3 Model A Plus Rev 1.0", cpu="Cortex-A53", memory_bytes=400 << 20
+)
+
+
+def measured(*bundles: Bundle, us: float = 3000.0, **changes: Any) -> BenchReport:
+    """A report of a Pi 3A+ on which every hop of every bundle took as long; changes: of its other facts."""
+    results = tuple(BundleResult(**facts_of(bundle), rounds=(a_round([us] * 3),)) for bundle in bundles)
+    return replace(a_report(*results), device="rpi3", machine=PI_3A, **changes)
+
+
+def torch_twin(bundle: Bundle) -> Bundle:
+    """The bundle as if it were one of PyTorch, which no profile knows."""
+    manifest = replace(bundle.manifest, target="torch", graph={"weight_bytes": 1})
+    return Bundle(Path("tiny-torch-float32.edge"), manifest)
+
+
+def test_what_no_profile_knows_is_left_out_and_named(tiny: Workshop) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    both = bundle, torch_twin(bundle)
+    found = answer_for("rpi3", both, Goal(), measured(*both, us=50_000.0))
+    assert [verdict.target for verdict in found.shown.verdicts] == ["tflite"]
+    assert found.left_out == ("tiny-torch-float32.edge",)
+    assert any("tiny-torch-float32.edge: not in this answer" in note for note in found.notes())
+
+
+def test_an_answer_bears_the_name_and_the_memory_of_the_machine_that_was_measured(
+    tiny: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    found = answer_for("rpi3", [bundle], Goal(), measured(bundle))
+    (sentence,) = found.all_presets.sentences()
+    assert sentence.startswith(PI_3A.name)
+    assert {verdict.memory_bytes for verdict in found.all_presets.verdicts} == {400 << 20}
+    found.print()
+    said = capsys.readouterr().out
+    assert f"In time on {PI_3A.name}?" in said
+    assert "estimated for Raspberry Pi 3 Model B+" in said
+
+
+def test_a_result_is_that_of_the_very_bundle(tiny: Workshop) -> None:
+    """Two with one model, target and recipe: another graph is another bundle, and of equal graphs the name tells."""
+    bundle = tiny.bundle("tflite", "float32")
+    other = replace(measured(bundle).results[0], digest="0" * 12, rounds=(a_round([9.0]),))
+    twin = replace(measured(bundle, us=7000.0).results[0], bundle="twin.edge")
+    report = replace(measured(bundle), results=(other, twin, *measured(bundle).results))
+    (verdict,) = answer_for("rpi3", [bundle], Goal(), report).shown.verdicts
+    assert (verdict.how, verdict.us) == ("measured", 3000.0)
+    (verdict,) = answer_for("rpi3", [bundle], Goal(), replace(report, results=(other,))).shown.verdicts
+    assert verdict.how == "estimated"
+
+
+def test_several_threads_are_named_and_say_nothing_of_one_core(tiny: Workshop) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    found = answer_for("rpi3", [bundle], Goal(), measured(bundle, threads=4))
+    assert (found.shown.verdicts[0].how, found.shown.verdicts[0].threads) == ("measured", 4)
+    assert {(verdict.how, verdict.threads) for verdict in found.all_presets.verdicts} == {("estimated", 1)}
+
+
+def bench_on_a_pi(monkeypatch: pytest.MonkeyPatch, bundles: list[Bundle], destination: Path) -> int:
+    """`ddtasnet-bench` where every bundle takes 50 ms per hop on a Pi 3A+."""
+    monkeypatch.setattr(modes, "_bundles", lambda _: bundles)
+    monkeypatch.setattr(modes, "run_suite", lambda *_, **__: measured(*bundles, us=50_000.0))
+    return cli.main(["--json", str(destination)])
+
+
+def test_the_json_of_a_run_on_a_pi_holds_the_answer(
+    tiny: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    both = [bundle, torch_twin(bundle)]
+    assert bench_on_a_pi(monkeypatch, both, tmp_path / "found.json") == 0
+    values = json.loads((tmp_path / "found.json").read_text())
+    assert values["answer"]["bundles"]["verdicts"][0]["us"] == 50_000.0
+    assert values["answer"]["left_out"] == ["tiny-torch-float32.edge"]
+    assert BenchReport.from_dict(values) == measured(*both, us=50_000.0)
+    said = capsys.readouterr().out
+    assert said.index("Time per hop") < said.index("In time on Raspberry Pi 3 Model A Plus")
+
+
+def test_times_are_delivered_where_nothing_can_be_said_of_them(
+    tiny: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> BoardAnswer:
+        raise DeviceError("the profile has no figure 'macs.int2'")
+
+    monkeypatch.setattr(modes, "answer_for", refuse)
+    assert bench_on_a_pi(monkeypatch, [tiny.bundle("tflite", "float32")], tmp_path / "found.json") == 2
+    assert "answer" not in json.loads((tmp_path / "found.json").read_text())
+    said = capsys.readouterr()
+    assert "Time per hop" in said.out
+    assert "no figure 'macs.int2'" in said.err
 
 
 def parity(same_snr_db: float) -> PlaceParityReport:

@@ -18,7 +18,9 @@ from ddtasnet_edge.benchmarks.estimate.answer import (
     YES,
     Answer,
     Goal,
+    Verdict,
     answer,
+    from_result,
     notes,
 )
 from ddtasnet_edge.benchmarks.estimate.cost import StepCost, Work
@@ -26,7 +28,7 @@ from ddtasnet_edge.benchmarks.estimate.page import main, make_page
 from ddtasnet_edge.benchmarks.estimate.plot import plot_answer
 from ddtasnet_edge.benchmarks.estimate.profile import load_profiles
 from ddtasnet_edge.errors import ConfigError
-from tests.test_bench_report import a_result
+from tests.test_bench_report import a_result, a_round
 from tests.test_estimate import board, figure
 from tests.test_estimate_host import probe, probes, report
 
@@ -85,18 +87,50 @@ def test_a_band_over_the_budget_is_neither_late_nor_in_time() -> None:
 
 
 def test_what_was_measured_is_not_estimated() -> None:
-    result = replace(a_result("tflite", [300.0, 350.0, 2000.0]), model="small", recipe="int8")
-    given = answer([board()], COSTS, {"board": [result]})
-    assert [verdict.how for verdict in given.verdicts] == [MEASURED, ESTIMATED, ESTIMATED]
-    first = given.verdicts[0]
-    assert (first.us, first.low_us, first.late) == (350.0, 300.0, YES)
-    assert "measured" in given.sentences()[0]
-    assert "estimated" not in given.sentences()[0]
+    first = measured([300.0, 350.0, 2000.0])
+    assert (first.how, first.us, first.low_us, first.late) == (MEASURED, 350.0, 300.0, YES)
+    given = Answer({"board": "Board"}, (first, *found().verdicts[1:]))
+    (sentence,) = given.sentences()
+    assert sentence.endswith(
+        "small int8 (tflite, small-tflite-float32.edge), 0.350 ms of 1.000 ms, measured, some hops late"
+    )
+    assert "estimated" not in sentence
 
 
-def test_a_result_of_another_board_changes_nothing() -> None:
-    result = replace(a_result("tflite", [300.0]), model="small", recipe="int8")
-    assert answer([board()], COSTS, {"other": [result]}) == found()
+def measured(times: list[float], threads: int = 1) -> Verdict:
+    """The small bundle, of which 405 us are expected on one core and 204 us on two."""
+    result = replace(a_result("tflite", times), model="small", recipe="int8")
+    return from_result(board(), COSTS[0], result, 1000.0, threads)
+
+
+def test_a_measurement_that_misses_headroom_never_says_one_core() -> None:
+    assert [measured([us]).cores for us in (400.0, 699.0, 800.0, 1500.0, 4000.0)] == [1, 1, 2, 3, None]
+
+
+def test_what_several_threads_took_is_scaled_to_fewer_and_named() -> None:
+    fast, slow = measured([200.0], threads=2), measured([500.0], threads=2)
+    assert [fast.cores, slow.cores] == [1, 2]
+    assert dict(zip(COLUMNS, slow.row(), strict=True))["how"] == "measured, 2 threads"
+    assert Answer({"board": "Board"}, (fast,)).largest("board") is None
+
+
+def test_a_measurement_without_a_peak_takes_the_estimate() -> None:
+    result = replace(a_result("tflite", [1.0]), rounds=(a_round([1.0], peak_rss_bytes=None),))
+    assert from_result(board(), COSTS[0], result, 1000.0).peak_bytes == found().verdicts[0].peak_bytes
+
+
+def test_what_does_not_fit_the_memory_is_not_the_largest() -> None:
+    huge = replace(COSTS[0], model="huge", work=(Work("int8", 0, 400_000),), size_bytes=600 << 20)
+    assert answer([board()], [*COSTS, huge]).largest("board") == found().verdicts[0]
+    roomy = answer([replace(board(), memory_mb=4096)], [*COSTS, huge]).largest("board")
+    assert roomy is not None
+    assert roomy.model == "huge"
+
+
+def test_headroom_that_only_the_middle_of_the_band_has_is_probable() -> None:
+    sure, unsure = (answer([board(macs__int8=figure(1.0, spread))], COSTS[:1]).sentences()[0] for spread in (0.1, 0.5))
+    assert "headroom is small int8" in sure
+    assert "headroom is probably small int8" in unsure
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ddtasnet_edge.benchmarks.estimate import host_suite, validation
 from ddtasnet_edge.benchmarks.estimate.cost import PRESET_COSTS, StepCost, Work, preset_costs
 from ddtasnet_edge.benchmarks.estimate.host import Measured, fit_profile, solve_non_negative
 from ddtasnet_edge.benchmarks.estimate.host_suite import HostReport, read_caches
-from ddtasnet_edge.benchmarks.estimate.memory import PEAKS, fit_peaks, peak_bytes
+from ddtasnet_edge.benchmarks.estimate.memory import PEAKS, peak_bytes
 from ddtasnet_edge.benchmarks.estimate.model import estimate
 from ddtasnet_edge.benchmarks.estimate.preset_costs import main as write_costs
 from ddtasnet_edge.benchmarks.estimate.probes import PROBES
@@ -139,8 +139,7 @@ def test_a_system_without_caches_is_an_error(tmp_path: Path) -> None:
         read_caches(tmp_path)
 
 
-def test_peaks_are_fitted_and_estimated() -> None:
-    assert fit_peaks([(size, 50_000_000 + 2 * size) for size in (10**6, 10**7, 10**8)]) == pytest.approx((5e7, 2.0))
+def test_a_peak_is_the_base_and_the_copies() -> None:
     cost = probe("tiny", 1_000_000, "int8").cost
     base, copies = PEAKS["litert"]
     assert peak_bytes(cost) == base + copies * cost.size_bytes
@@ -210,6 +209,17 @@ def test_measuring_builds_probes_first_and_repeats_runs(tmp_path: Path, monkeypa
     assert built == ["probes", "presets"]
     assert [point.p50_us for point in found.points] == [300.0]
     assert (found.rounds, found.presets, found.probes) == (6, list(found.points), [])
+
+
+@pytest.mark.parametrize("runtime", PEAKS)
+def test_peaks_are_fitted_to_those_that_were_measured(runtime: str) -> None:
+    """In relative terms: an error of a tenth of a small peak counts as much as of a large one."""
+    values = json.loads((Path(__file__).parent.parent / "docs/performance/estimate.json").read_text())
+    points = [point for point in HostReport.from_dict(values["host"]).points if point.cost.runtime == runtime]
+    peaks = np.array([point.peak_rss_bytes for point in points], dtype=np.float64)
+    sizes = np.array([point.cost.size_bytes for point in points], dtype=np.float64)
+    matrix = np.stack([1 / peaks, sizes / peaks], axis=1)
+    assert np.linalg.lstsq(matrix, np.ones_like(peaks), rcond=None)[0] == pytest.approx(PEAKS[runtime], rel=0.01)
 
 
 def test_peaks_are_those_that_were_measured() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ddtasnet_edge.benchmarks.estimate.cost import StepCost
 from ddtasnet_edge.benchmarks.estimate.memory import peak_bytes
 from ddtasnet_edge.benchmarks.estimate.model import HEADROOM, cores_needed, estimate
 from ddtasnet_edge.benchmarks.estimate.profile import DeviceProfile
-from ddtasnet_edge.benchmarks.report import BundleResult
+from ddtasnet_edge.benchmarks.report import BundleResult, count_threads
 from ddtasnet_edge.errors import ConfigError
 
 ESTIMATED, MEASURED = "estimated", "measured"
@@ -20,9 +20,10 @@ COLUMNS = (
     *("budget", "RTF", "cores", "late", "MB"),
 )
 LEGEND = f"""\
-ms: per hop on one core, estimated between 'from' and 'to', measured p50 from the fastest hop to p99; budget: of a
-hop, ms; RTF: compute time / audio time; cores: the fewest with which {HEADROOM:.0%} of the budget stay free, estimated
-late: hops over the budget, 'perhaps' where the band holds the budget; MB: peak memory of the process"""
+ms: per hop on one core unless 'how' names threads; estimated between 'from' and 'to', measured p50, fastest hop, p99
+budget: ms of a hop; RTF: compute time / audio time; late: hops over the budget, 'perhaps' where the band holds it
+cores: the fewest with which {HEADROOM:.0%} of the budget stay free, estimated; MB: peak memory of the process"""
+MEBIBYTE = 1 << 20
 NONE = "-"
 
 
@@ -58,7 +59,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One bundle on one board. how: ESTIMATED or MEASURED; late: NO, PERHAPS or YES; peak_bytes: None if not known."""
+    """One bundle on one board. how: ESTIMATED or MEASURED; late: NO, PERHAPS or YES; peak_bytes: None if not known.
+
+    us, low_us, high_us: on so many `threads`. memory_bytes: of the board. bundle: its name, empty for a preset that
+    nobody built here.
+    """
 
     board: str
     model: str
@@ -74,6 +79,9 @@ class Verdict:
     peak_bytes: float | None
     macs: int
     weight_bytes: int
+    memory_bytes: float
+    threads: int = 1
+    bundle: str = ""
 
     @property
     def rtf(self) -> float:
@@ -82,8 +90,18 @@ class Verdict:
 
     @property
     def has_headroom(self) -> bool:
-        """Whether one core keeps HEADROOM of the budget free."""
+        """Whether HEADROOM of the budget stays free, by the middle of the band."""
         return self.us <= (1 - HEADROOM) * self.budget_us
+
+    @property
+    def surely_has_headroom(self) -> bool:
+        """Whether it stays free at the high end of the band too."""
+        return self.high_us <= (1 - HEADROOM) * self.budget_us
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak of the process is no more than the memory of the board; what is not known is let pass."""
+        return self.peak_bytes is None or self.peak_bytes <= self.memory_bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -92,11 +110,24 @@ class Verdict:
     def row(self) -> list[str]:
         """Cells under COLUMNS."""
         return [
-            *(self.board, self.model, self.target, self.recipe, self.how),
+            *(self.board, self.model, self.target, self.recipe, self._how()),
             *(_ms(self.us), _ms(self.low_us), _ms(self.high_us), _ms(self.budget_us), f"{self.rtf:.3f}"),
             *(NONE if self.cores is None else str(self.cores), self.late),
             NONE if self.peak_bytes is None else f"{self.peak_bytes / 1e6:.0f}",
         ]
+
+    def described(self) -> str:
+        """Which bundle it is and what a hop takes, for a sentence."""
+        times = f"{_ms(self.us)} ms of {_ms(self.budget_us)} ms, {self._how()}"
+        name = f"{self.target}, {self.bundle}" if self.bundle else self.target
+        if self.how == ESTIMATED:
+            times += f" ({_ms(self.low_us)} to {_ms(self.high_us)})"
+        elif self.late == YES:
+            times += ", some hops late"
+        return f"{self.model} {self.recipe} ({name}), {times}"
+
+    def _how(self) -> str:
+        return self.how if self.threads == 1 else f"{self.how}, {count_threads(self.threads)}"
 
 
 @dataclass(frozen=True)
@@ -115,8 +146,11 @@ class Answer:
         return [self._sentence(board, title) for board, title in self.boards.items()]
 
     def largest(self, board: str) -> Verdict | None:
-        """The largest model, then its finest precision, then its fastest target; None when nothing runs in time."""
-        suited = [v for v in self.verdicts if v.board == board and v.has_headroom]
+        """The largest model, then its finest precision, then its fastest target; None when nothing runs in time.
+
+        On one core, by the middle of the band, and in the memory of the board.
+        """
+        suited = [v for v in self.verdicts if v.board == board and v.threads == 1 and v.has_headroom and v.fits]
         sizes: dict[str, int] = {}
         for verdict in self.verdicts:
             sizes[verdict.model] = max(sizes.get(verdict.model, 0), verdict.macs)
@@ -143,79 +177,63 @@ class Answer:
         found = self.largest(board)
         if found is None:
             return f"{title}: nothing here runs in real time on one core with {HEADROOM:.0%} headroom"
+        probably = "" if found.how == MEASURED or found.surely_has_headroom else "probably "
         return (
-            f"{title}: the largest that runs in real time on one core with {HEADROOM:.0%} headroom is {found.model} "
-            f"{found.recipe} ({found.target}), {_ms(found.us)} ms of {_ms(found.budget_us)} ms, {found.how}"
-            + (f" ({_ms(found.low_us)} to {_ms(found.high_us)})" if found.how == ESTIMATED else "")
+            f"{title}: the largest that runs in real time on one core with {HEADROOM:.0%} headroom is "
+            f"{probably}{found.described()}"
         )
 
 
-def answer(
-    profiles: Sequence[DeviceProfile],
-    costs: Sequence[StepCost],
-    measured: Mapping[str, Sequence[BundleResult]] | None = None,
-    goal: Goal | None = None,
-) -> Answer:
-    """Every cost on every board.
-
-    measured: results by board; a bundle that was measured on a board is not estimated there. Raises DeviceError for a
-    runtime that a profile does not know.
-    """
+def answer(profiles: Sequence[DeviceProfile], costs: Sequence[StepCost], goal: Goal | None = None) -> Answer:
+    """Every cost on every board, estimated. Raises DeviceError for a runtime that a profile does not know."""
     goal = goal or Goal()
-    found: list[Verdict] = []
-    for profile in profiles:
-        results = (measured or {}).get(profile.name, ())
-        known = {(result.model, result.target, result.recipe): result for result in results}
-        for cost in costs:
-            result = known.get((cost.model, cost.target, cost.recipe))
-            budget = goal.budget_us(cost.hop_us)
-            found.append(
-                estimated(profile, cost, budget) if result is None else from_result(profile, cost, result, budget)
-            )
+    found = [estimated(profile, cost, goal.budget_us(cost.hop_us)) for profile in profiles for cost in costs]
     return Answer({profile.name: profile.title for profile in profiles}, tuple(found))
 
 
-def estimated(profile: DeviceProfile, cost: StepCost, budget_us: float) -> Verdict:
-    """What the model says of a bundle on a board."""
+def estimated(profile: DeviceProfile, cost: StepCost, budget_us: float, bundle: str = "") -> Verdict:
+    """What the model says of a bundle on one core of a board."""
     guess = estimate(profile, cost)
-    late = NO if guess.high_us <= budget_us else YES if guess.low_us > budget_us else PERHAPS
-    return _verdict(profile, cost, ESTIMATED, (guess.us, guess.low_us, guess.high_us), budget_us, late)
-
-
-def from_result(profile: DeviceProfile, cost: StepCost, result: BundleResult, budget_us: float) -> Verdict:
-    """What was measured of a bundle on the board itself."""
-    times = result.hop_times
-    late = YES if any(elapsed > budget_us for elapsed in times.times_us) else NO
-    span = times.percentile_us(500), min(times.times_us), times.percentile_us(990)
-    peak = result.peak_rss_bytes
-    return _verdict(profile, cost, MEASURED, span, budget_us, late, None if peak is None else float(peak))
-
-
-def _verdict(
-    profile: DeviceProfile,
-    cost: StepCost,
-    how: str,
-    span: tuple[float, float, float],
-    budget_us: float,
-    late: str,
-    peak: float | None = None,
-) -> Verdict:
-    enough = how == MEASURED and span[0] <= (1 - HEADROOM) * budget_us
     return Verdict(
         board=profile.name,
         model=cost.model,
         target=cost.target,
         recipe=cost.recipe,
-        how=how,
-        us=span[0],
-        low_us=span[1],
-        high_us=span[2],
+        how=ESTIMATED,
+        us=guess.us,
+        low_us=guess.low_us,
+        high_us=guess.high_us,
         budget_us=budget_us,
-        cores=1 if enough else cores_needed(profile, cost, (1 - HEADROOM) * budget_us),
-        late=late,
-        peak_bytes=peak_bytes(cost) if how == ESTIMATED else peak,
+        cores=cores_needed(profile, cost, (1 - HEADROOM) * budget_us),
+        late=NO if guess.high_us <= budget_us else YES if guess.low_us > budget_us else PERHAPS,
+        peak_bytes=peak_bytes(cost),
         macs=cost.macs,
         weight_bytes=cost.weight_bytes,
+        memory_bytes=profile.memory_mb * MEBIBYTE,
+        bundle=bundle,
+    )
+
+
+def from_result(
+    profile: DeviceProfile, cost: StepCost, result: BundleResult, budget_us: float, threads: int = 1
+) -> Verdict:
+    """What was measured of a bundle on the board itself, on so many threads.
+
+    What it would take on more cores, or fewer, is the estimate for them times measured / estimated on these.
+    """
+    times, guess = result.hop_times, estimated(profile, cost, budget_us, result.bundle)
+    middle = times.percentile_us(500)
+    scaled_budget = (1 - HEADROOM) * budget_us * estimate(profile, cost, threads).us / middle
+    return replace(
+        guess,
+        how=MEASURED,
+        us=middle,
+        low_us=min(times.times_us),
+        high_us=times.percentile_us(990),
+        cores=cores_needed(profile, cost, scaled_budget),
+        late=YES if any(elapsed > budget_us for elapsed in times.times_us) else NO,
+        peak_bytes=guess.peak_bytes if result.peak_rss_bytes is None else float(result.peak_rss_bytes),
+        threads=threads,
     )
 
 

@@ -33,10 +33,6 @@ class Estimate:
     cores: int
     parts: Mapping[str, float]
 
-    def rtf(self, hop_us: float) -> float:
-        """Compute time / audio time."""
-        return self.us / hop_us
-
 
 def estimate(profile: DeviceProfile, cost: StepCost, cores: int = 1) -> Estimate:
     """The time of a hop on so many cores, with the band that the uncertainty of every figure leaves.

@@ -17,7 +17,15 @@ from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate import answer, host_suite
 from ddtasnet_edge.benchmarks.estimate.cost import preset_costs
 from ddtasnet_edge.benchmarks.estimate.host_suite import HOPS, HostReport
-from ddtasnet_edge.benchmarks.estimate.page_text import ADDING, INTRODUCTION, MEMORY, MODEL, NOT_REPRODUCED
+from ddtasnet_edge.benchmarks.estimate.page_text import (
+    ADDING,
+    DISPATCH,
+    INTRODUCTION,
+    MEMORY,
+    MODEL,
+    NOT_INDEPENDENT,
+    NOT_REPRODUCED,
+)
 from ddtasnet_edge.benchmarks.estimate.plot import plot_answer
 from ddtasnet_edge.benchmarks.estimate.profile import DeviceProfile, load_profiles
 from ddtasnet_edge.benchmarks.estimate.published import (
@@ -60,12 +68,14 @@ def make_page(validation: Mapping[str, Any]) -> str:
         "## Boards of others",
         _table(PUBLISHED_COLUMNS, [check.row() for check in checks]),
         _list([*LEGEND.splitlines(), *published_notes(checks)]),
+        NOT_INDEPENDENT,
         NOT_REPRODUCED.format(once=f"{UNKNOWN_SEPARATOR.predict().us / 1000:.1f}"),
         "## The machine that this was written on",
         _table(host_suite.COLUMNS, host.rows()),
         _list([host_suite.LEGEND, *host.notes()]),
         MEMORY,
         "## Profiles",
+        DISPATCH.format(fitted=_dispatch(host)),
         *map(_profile, profiles),
         ADDING,
     ]
@@ -81,6 +91,16 @@ def _options(host: HostReport) -> str:
         chosen
         + ("" if host.hops == HOPS else f" --hops {host.hops}")
         + ("" if repeats <= 1 else f" --repeats {repeats}")
+    )
+
+
+def _dispatch(host: HostReport) -> str:
+    """What a hop and an operator take on the machine that was measured, by runtime."""
+    values = host.profile().values()
+    runtimes = dict.fromkeys(point.cost.runtime for point in host.points)
+    return ", ".join(
+        f"{values[f'{runtime}.hop_us']:.0f} us and {values[f'{runtime}.operator_us']:.2f} us ({runtime})"
+        for runtime in runtimes
     )
 
 

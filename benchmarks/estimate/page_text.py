@@ -33,6 +33,12 @@ end; between once and twice the size of a cache the next level takes over. Every
 high. Each is put to both, alone; the squares of the changes add up to the band. Where several cores are asked
 about, products are taken to be shared out evenly, at the bandwidth of all cores."""
 
+NOT_INDEPENDENT = """\
+No figure here is a validation in the full sense. Those that are `related` repeat the kind of network and the
+board of a calibration, so that they come out well says little of another network or another board; those that are
+`seen` were at hand when the model was made. What the estimates are worth for these separators on a Raspberry Pi is
+not known until one is measured there. The only test on bundles of this project is on x86-64, below."""
+
 NOT_REPRODUCED = """\
 Sizes of language models are those of their files; one token is one step on four cores. DTLN's layers are those of
 `DTLN_model.py`; what the scripts of both repositories compute in NumPy between the graphs is part of their figures,
@@ -52,7 +58,15 @@ MEMORY = """\
 
 The peak of a process is taken to be what its runtime takes at all and a number of copies of the graph file:
 `benchmarks/estimate/memory.py`, fitted to the peaks in `docs/performance/estimate.json`. Those are of Linux on
-x86-64; on ARM they are assumed to be the same."""
+x86-64; on ARM they are assumed to be the same. The largest that a sentence above names must fit in the memory of the
+smallest board that is sold under the name, all of it."""
+
+DISPATCH = """\
+Dispatch (`hop_us` and `operator_us` of the three runtimes) is assumed on every board: figures of an x86-64 machine
+from before the fit above, slowed down as single-threaded 7-zip is. That fit has since found less per hop and per
+operator on every runtime:
+{fitted}.
+The figures of the boards were not changed with it; where they are wrong, estimates of small models are too long."""
 
 ADDING = """\
 ## Adding a board
@@ -65,5 +79,6 @@ ADDING = """\
    multiply-accumulates per cycle of one core; with the ending `_dotprod` they go before those without. A figure
    under the name of a runtime (`litert`, `onnxruntime`, `openvino`) goes before that of all.
 3. If somebody measured a network of known layers on it, add that to `benchmarks/estimate/published.py`: as
-   `VALIDATION` if no figure comes from it, else as `CALIBRATION`.
+   `CALIBRATION` if a figure comes from it, as `RELATED` if one comes from the same network on that board, as
+   `VALIDATION` if it shares nothing with what was fitted or assumed.
 4. Write this page anew. To measure on the board, add its name to `benchmarks/machine.py`."""

@@ -1,7 +1,9 @@
-"""What others measured on these boards, as graphs of the same shape: how far off the model is where nothing was fitted.
+"""What others measured on these boards, as graphs of the same shape: how far off the model is.
 
-A figure that a profile was fitted to is CALIBRATION and says nothing about the model. SEEN is one that an assumption of
-the model was made with at hand: that half is hidden by cores that run out of order, that four streams are too many.
+A figure that a profile was fitted to is CALIBRATION and says nothing about the model. RELATED is one of the same
+kind of network and board as a calibration: nothing was fitted to it, but it is hardly another question. SEEN is one
+that an assumption of the model was made with at hand: that half is hidden by cores that run out of order, that four
+streams are too many. VALIDATION would be a figure that shares neither network nor board with these; none is known.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ from ddtasnet_edge.benchmarks.estimate.cost import FLOAT, FLOAT_BYTES, StepCost,
 from ddtasnet_edge.benchmarks.estimate.model import Estimate, estimate
 from ddtasnet_edge.benchmarks.estimate.profile import load_profile
 
-VALIDATION, SEEN, CALIBRATION = "validation", "seen", "calibration"
-ROLES = (VALIDATION, SEEN, CALIBRATION)
+VALIDATION, RELATED, SEEN, CALIBRATION = "validation", "related", "seen", "calibration"
+ROLES = (VALIDATION, RELATED, SEEN, CALIBRATION)
 PUBLISHED_COLUMNS = ("board", "what", "published", "predicted", "from", "to", "error", "role", "source")
 LEGEND = """\
 published, predicted, from, to: ms per step; error: predicted / published - 1
-validation: no figure of a profile comes from it; seen: nor does one here, but an assumption of the model was made with
-it at hand; calibration: a figure was fitted to it"""
+validation: independent of all that is fitted or assumed
+related: no figure of a profile comes from it, but it is of the same kind of network and board as a calibration
+seen: no figure of a profile comes from it, but an assumption of the model was made with it at hand
+calibration: a figure was fitted to it"""
 
 # The kernel for floats of the interpreter of 2020 (tensorflow/lite/kernels/cpu_backend_gemm_custom_gemv.h) reads four
 # rows of weights at once; a Cortex-A53 foresees two streams.
@@ -96,9 +100,9 @@ def _dtln() -> list[Published]:
     """Two graphs of two LSTM of 128 units each, FFT of 512, 256 bases (DTLN_model.py of the repository)."""
     return [
         _speech("DTLN, float TFLite", _dtln_cost(FLOAT), 9.6, SEEN, DTLN),
-        _speech("DTLN, dynamic INT8 TFLite", _dtln_cost("int8"), 2.2, VALIDATION, DTLN),
+        _speech("DTLN, dynamic INT8 TFLite", _dtln_cost("int8"), 2.2, RELATED, DTLN),
         _speech("DTLN in ns.py, dynamic INT8 TFLite", _dtln_cost("int8"), 2.56, CALIBRATION, PIDTLN),
-        _speech("DTLN-aec 128, dynamic INT8 TFLite", _aec_cost(1_800_000), 4.43, VALIDATION, PIDTLN),
+        _speech("DTLN-aec 128, dynamic INT8 TFLite", _aec_cost(1_800_000), 4.43, RELATED, PIDTLN),
         _speech("DTLN-aec 256, dynamic INT8 TFLite", _aec_cost(3_900_000), 6.36, CALIBRATION, PIDTLN),
         _speech("DTLN-aec 512, dynamic INT8 TFLite", _aec_cost(10_400_000), 12.35, CALIBRATION, PIDTLN),
     ]
@@ -214,6 +218,8 @@ def published_notes(checks: Sequence[PublishedCheck]) -> list[str]:
 
 
 def _in_sum(role: str, checks: Sequence[PublishedCheck]) -> str:
+    if not checks:
+        return f"{role}: none of these figures"
     errors = [abs(check.error) for check in checks]
     inside = sum(check.inside for check in checks)
     return (
