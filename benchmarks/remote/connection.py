@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -23,6 +25,7 @@ T = TypeVar("T")
 
 # ssh itself exits with this when it has no connection.
 NO_CONNECTION = 255
+INTERRUPTED = re.compile(r"^(Killed by|Exiting on) signal:? (2|Interrupt)\b", re.MULTILINE)
 # Before what a script says: the start-up files of a login may print too.
 MARK = "== ddtasnet-edge =="
 # A socket's path has 108 bytes at most, and ssh adds to it while it makes one.
@@ -91,6 +94,8 @@ class Connection:
     def _ask_once(self, script: str, arguments: tuple[str, ...]) -> str:
         # ssh hands one string to a shell there, so it is quoted for one.
         done = self._ssh(shlex.join(["sh", "-s", "--", *arguments]), given=read_script(script))
+        if was_interrupted(done):
+            raise KeyboardInterrupt
         if done.returncode == NO_CONNECTION:
             raise refusal(self.address, done.stderr)
         _, marked, said = done.stdout.partition(f"{MARK}\n")
@@ -105,15 +110,20 @@ class Connection:
         return said
 
     def _insist(self, attempt: Callable[[], T], patience: Patience) -> T:
-        """Try until there is a connection. The very first failure is an answer: the address may be wrong."""
-        pause, deadline = patience.first, time.monotonic() + patience.total
+        """Try until there is a connection. The very first failure is an answer: the address may be wrong.
+
+        Patience begins with the first loss: how long a script ran before says nothing about the network.
+        """
+        pause, deadline = patience.first, math.inf
         while True:
             try:
                 return attempt()
             except ConnectionLostError as lost:
                 if not self._reached or not patience.total:
                     raise
-                left = deadline - time.monotonic()
+                now = time.monotonic()
+                deadline = min(deadline, now + patience.total)
+                left = deadline - now
                 if left <= 0:
                     raise ConnectionLostError(f"given up after {patience.total:.0f} s: {lost}") from lost
                 console.say(f"connection lost: {lost}; next try in {min(pause, left):.1f} s", self._quiet)
@@ -152,6 +162,17 @@ def open_connection(
             yield connection
         finally:
             connection.close()
+
+
+def was_interrupted(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether Ctrl-C ended ssh, which says so and exits as it does without a connection.
+
+    The terminal sends it to ssh as well. A thread that waits for ssh sees nothing else of it: Python interrupts the
+    main thread alone.
+    """
+    return done.returncode == -signal.SIGINT or (
+        done.returncode == NO_CONNECTION and INTERRUPTED.search(done.stderr) is not None
+    )
 
 
 def read_script(name: str) -> str:
