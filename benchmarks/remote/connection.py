@@ -6,7 +6,6 @@ import math
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -25,7 +24,6 @@ T = TypeVar("T")
 
 # ssh itself exits with this when it has no connection.
 NO_CONNECTION = 255
-INTERRUPTED = re.compile(r"^(Killed by|Exiting on) signal:? (2|Interrupt)\b", re.MULTILINE)
 # Before what a script says: the start-up files of a login may print too.
 MARK = "== ddtasnet-edge =="
 # A socket's path has 108 bytes at most, and ssh adds to it while it makes one.
@@ -94,8 +92,6 @@ class Connection:
     def _ask_once(self, script: str, arguments: tuple[str, ...]) -> str:
         # ssh hands one string to a shell there, so it is quoted for one.
         done = self._ssh(shlex.join(["sh", "-s", "--", *arguments]), given=read_script(script))
-        if was_interrupted(done):
-            raise KeyboardInterrupt
         if done.returncode == NO_CONNECTION:
             raise refusal(self.address, done.stderr)
         _, marked, said = done.stdout.partition(f"{MARK}\n")
@@ -162,17 +158,6 @@ def open_connection(
             yield connection
         finally:
             connection.close()
-
-
-def was_interrupted(done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether Ctrl-C ended ssh, which says so and exits as it does without a connection.
-
-    The terminal sends it to ssh as well. A thread that waits for ssh sees nothing else of it: Python interrupts the
-    main thread alone.
-    """
-    return done.returncode == -signal.SIGINT or (
-        done.returncode == NO_CONNECTION and INTERRUPTED.search(done.stderr) is not None
-    )
 
 
 def read_script(name: str) -> str:
