@@ -22,7 +22,9 @@ from ddtasnet_edge.benchmarks.machine import HOST
 from ddtasnet_edge.benchmarks.place_parity import COLUMNS, LEGEND, PlaceParityReport, parity_at
 from ddtasnet_edge.benchmarks.remote.address import SshAddress
 from ddtasnet_edge.benchmarks.remote.bench import bench_on
-from ddtasnet_edge.benchmarks.remote.install import extra_for
+from ddtasnet_edge.benchmarks.remote.install import check_extra, extra_for
+from ddtasnet_edge.benchmarks.remote.look import Board as RemoteBoard
+from ddtasnet_edge.benchmarks.remote.look import check_asked
 from ddtasnet_edge.benchmarks.remote.place import open_board
 from ddtasnet_edge.benchmarks.remote.wheel import make_wheel
 from ddtasnet_edge.benchmarks.report import BenchReport
@@ -116,8 +118,16 @@ def measure_remote(arguments: argparse.Namespace, options: Options, folder: Path
     """Parity and times of bundles on a board behind ssh."""
     goal = goal_of(arguments)
     address = SshAddress(arguments.host, arguments.port, arguments.identity, arguments.ssh_config)
-    bundles = _bundles(arguments, folder)
-    with open_board(address, extra_for(bundles), quiet=arguments.quiet) as place:
+    bundles = _bundles(arguments, folder) if arguments.bundles else []
+    extra = extra_for(bundles) if bundles else check_extra(",".join(TARGETS))
+
+    def prepare(found: RemoteBoard) -> None:
+        """Refuse a board that is another one before the work of building and installing begins."""
+        check_asked(address.host, found, options.device, options.threads)
+        if not bundles:
+            bundles.extend(_bundles(arguments, folder))
+
+    with open_board(address, extra, quiet=arguments.quiet, prepare=prepare) as place:
         parity = parity_at(place, bundles, arguments.model, quiet=arguments.quiet)
         console.say(f"{place.name}: measuring {len(bundles)} bundles", arguments.quiet)
         times = bench_on(place, bundles, options)

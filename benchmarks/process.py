@@ -63,8 +63,20 @@ def run_module(
             raise EdgeError(reason) from subprocess.SubprocessError(said)
         return found
     if done.returncode < 0:
-        died = f"the process died of {signal.Signals(-done.returncode).name}"
+        died = f"the process died of {signal_name(-done.returncode)}"
         raise ProcessDiedError(died) from subprocess.SubprocessError(said)
+    raise EdgeError(last_words(done.returncode, said)) from subprocess.SubprocessError(said)
+
+
+def last_words(status: int, said: str) -> str:
+    """The last line of what a process said before it failed."""
     lines = said.strip().splitlines()
-    reason = lines[-1] if lines else f"the process ended with {done.returncode} and said nothing"
-    raise EdgeError(reason) from subprocess.SubprocessError(said)
+    return lines[-1] if lines else f"the process ended with {status} and said nothing"
+
+
+def signal_name(number: int) -> str:
+    """As SIGKILL for 9; signals without a name of their own keep their number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ddtasnet_edge.errors import AudioError
 
-# A page has this at its start, flags behind it, a checksum of four bytes, and a table that its last byte counts.
-_MARK, _FLAGS, _CHECKSUM, _HEADER = b"OggS", 5, 22, 27
-_LAST = 0x04
+# A page has this at its start, flags behind it, its stream, its number there and a checksum, of four bytes each, and a
+# table that its last byte counts.
+_MARK, _FLAGS, _STREAM, _NUMBER, _CHECKSUM, _HEADER = b"OggS", 5, 14, 18, 22, 27
+_FIRST, _LAST = 0x02, 0x04
 # zlib takes the bits of each byte in the other order than Ogg does, and starts with all bits set instead of none.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ONES = 0xFFFFFFFF
@@ -23,7 +24,8 @@ def check_ogg(path: Path) -> None:
     """Raise AudioError when a page is damaged or missing."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         place, last = 0, False
-        while (page := _page(data, place)) and _checksum(page) == page[_CHECKSUM:][:4]:
+        numbers: dict[bytes, int] = {}
+        while (page := _page(data, place)) and _checksum(page) == page[_CHECKSUM:][:4] and _follows(page, numbers):
             last = bool(page[_FLAGS] & _LAST)
             place += len(page)
         # Behind the last page there may be anything but a page.
@@ -38,6 +40,14 @@ def _page(data: mmap.mmap, place: int) -> bytes:
     body = place + _HEADER + data[place + _HEADER - 1]
     end = body + sum(data[place + _HEADER : body])
     return data[place:end] if end <= len(data) else b""
+
+
+def _follows(page: bytes, numbers: dict[bytes, int]) -> bool:
+    """Whether a page has the next number of its stream; numbers: of the page before in each stream, kept up here."""
+    stream, number = page[_STREAM:_NUMBER], int.from_bytes(page[_NUMBER:_CHECKSUM], "little")
+    before = None if page[_FLAGS] & _FIRST else numbers.get(stream)
+    numbers[stream] = number
+    return before is None or number == (before + 1) & 0xFFFFFFFF
 
 
 def _checksum(page: bytes) -> bytes:

@@ -319,6 +319,15 @@ class TestBadInput:
         path.write_bytes(data)
         assert "copy it again" in refusal(path)
 
+    @pytest.mark.parametrize("decoder", ["soundfile"], indirect=True)
+    def test_ogg_without_one_of_its_pages(self, tmp_path):
+        path = song(tmp_path, "ogg", noise(4 * RATE))
+        data = path.read_bytes()
+        starts = [index for index in range(len(data)) if data.startswith(b"OggS", index)]
+        middle = len(starts) // 2
+        path.write_bytes(data[: starts[middle]] + data[starts[middle + 1] :])
+        assert f"is damaged or cut at byte {starts[middle]} of {path.stat().st_size}; copy it again" in refusal(path)
+
     def test_wav_from_a_pipe_declares_no_size(self, tmp_path):
         samples = noise(1000)
         path = write(tmp_path / "a.wav", samples)

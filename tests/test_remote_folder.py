@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ddtasnet_edge.benchmarks.remote import space
+from ddtasnet_edge.benchmarks.remote import jobs, space
 from ddtasnet_edge.benchmarks.remote.connection import Connection, Patience, open_connection
 from ddtasnet_edge.benchmarks.remote.jobs import run_job, start_job
 from ddtasnet_edge.benchmarks.remote.space import remote_folder
@@ -81,6 +81,40 @@ def test_ctrl_c_on_a_terminal_leaves_nothing(board: sshd.Board) -> None:
     assert board.leftovers() == []
 
 
+RUN = """
+import sys
+from pathlib import Path
+from ddtasnet_edge.benchmarks.remote.address import SshAddress
+from ddtasnet_edge.benchmarks.remote.connection import open_connection
+from ddtasnet_edge.benchmarks.remote.place import SshPlace
+from ddtasnet_edge.benchmarks.remote.space import remote_folder
+
+with open_connection(SshAddress(sys.argv[1], config=Path(sys.argv[2]))) as connection:
+    connection.ask("look")
+    with remote_folder(connection, 1) as folder:
+        place = SshPlace(connection, folder)
+        place._python = "slow-python"
+        place.run("trace_worker", [])
+"""
+
+
+def test_ctrl_c_ends_a_module_that_runs_there(board: sshd.Board) -> None:
+    """ssh ends with it as it does without a connection, and yet nothing is tried again."""
+    board.program("slow-python", "exec sleep 600")
+    command = [sys.executable, "-c", RUN, sshd.HOST, str(board.address.config)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    for _ in sshd.until():
+        if list(board.temporary.glob("*/jobs/run1/pid")) and any(
+            command.startswith(f"flock -s -w {jobs.WAIT} ") for _, command in sshd.processes()
+        ):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said.decode().strip().endswith("KeyboardInterrupt")
+    assert "connection lost" not in said.decode()
+    assert board.leftovers() == []
+
+
 def test_a_job_that_will_not_end_is_made_to(board: sshd.Board, connection: Connection) -> None:
     with remote_folder(connection, 1) as folder:
         start_job(
@@ -120,9 +154,11 @@ def test_what_cannot_be_removed_now_is_told(
 
 def test_a_sign_of_life_keeps_it(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "TURN_SECONDS", 0.2)
-    monkeypatch.setattr(space, "SILENT_TURNS", 10)
+    monkeypatch.setattr(space, "SILENT_TURNS", 15)
+    monkeypatch.setattr(jobs, "WAIT", 1)
     with remote_folder(connection, 1) as folder:
-        run_job(connection, folder, "waits", ["sleep", "1"])
+        # Much longer than the turns that the folder is left without a sign.
+        run_job(connection, folder, "waits", ["sleep", "6"])
         assert Path(folder).is_dir()
 
 

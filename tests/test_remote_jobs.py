@@ -12,6 +12,8 @@ from threading import Thread
 import pytest
 
 from ddtasnet_edge.benchmarks.process import ProcessDiedError
+from ddtasnet_edge.benchmarks.remote import connection as connection_module
+from ddtasnet_edge.benchmarks.remote.address import SshAddress
 from ddtasnet_edge.benchmarks.remote.connection import Connection, Patience, open_connection
 from ddtasnet_edge.benchmarks.remote.jobs import run_job, start_job
 from ddtasnet_edge.benchmarks.remote.refusals import ConnectionLostError
@@ -161,6 +163,39 @@ def test_a_connection_that_is_lost_for_good(board: sshd.Board, capfd: pytest.Cap
     with open_connection(board.address) as connection:
         connection.ask("remove", left.name)
     assert board.leftovers() == []
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_patience_begins_with_the_first_loss(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock, losses = Clock(), iter([1000.0, 5.0, 5.0])
+    monkeypatch.setattr(connection_module, "time", clock)
+    connection = Connection(SshAddress("pi"), tmp_path / "s", Patience(total=120.0), quiet=True)
+    connection._reached = True
+
+    def attempt() -> str:
+        for seconds in losses:
+            clock.sleep(seconds)
+            raise ConnectionLostError("cut")
+        return "there"
+
+    assert connection._insist(attempt, connection.patience) == "there"
+    losses = iter([1000.0] + [1.0] * 1000)
+    begun = clock.now
+    with pytest.raises(ConnectionLostError, match=r"^given up after 120 s: cut$"):
+        connection._insist(attempt, connection.patience)
+    assert 1120.0 <= clock.now - begun < 1125.0
 
 
 def test_a_board_that_restarts_has_lost_the_job(connection: Connection, folder: str) -> None:

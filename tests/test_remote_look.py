@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ddtasnet_edge.benchmarks.doctor.packages import PACKAGES
+from ddtasnet_edge.benchmarks.machine import PI_MODELS, describe_machine
 from ddtasnet_edge.benchmarks.remote.connection import open_connection
-from ddtasnet_edge.benchmarks.remote.look import Board, Interpreter, check_machine, look
+from ddtasnet_edge.benchmarks.remote.look import Board, Interpreter, check_asked, check_machine, choose_python, look
 from ddtasnet_edge.errors import DeviceError, EdgeError
 from tests import sshd
 
@@ -37,7 +40,12 @@ def test_a_board_says_what_it_is(board: sshd.Board) -> None:
     python_there(board, "python3", "3.13.5 64 venv")
     with open_connection(board.address) as connection:
         found = look(connection, "tflite")
-    assert found == Board("aarch64", Interpreter(str(board.bin / "python3"), "3.13.5", 64, True))
+    assert found.machine == "aarch64"
+    assert found.python == Interpreter(str(board.bin / "python3"), "3.13.5", 64, True)
+    # It is this machine.
+    here = describe_machine()
+    assert found.cores == here.logical_cores
+    assert found.model == (here.name if here.name.startswith(PI_MODELS["rpi"]) else found.model)
     assert found.note() == "aarch64, 64-bit Python 3.13.5"
 
 
@@ -132,3 +140,41 @@ def test_boards_that_have_wheels(board: Board, extra: str) -> None:
 def test_boards_that_have_none(board: Board, extra: str, says: str) -> None:
     with pytest.raises(DeviceError, match=says):
         check_machine("pi", board, extra)
+
+
+PI_4 = replace(machine("aarch64", 64, "3.11.2"), model="Raspberry Pi 4 Model B Rev 1.4", cores=4)
+NO_PI = replace(PI_4, model="")
+
+
+@pytest.mark.parametrize(("board", "device"), [(PI_4, "rpi4"), (PI_4, "rpi"), (PI_4, "host"), (NO_PI, "host")])
+def test_a_board_that_is_what_is_asked_for(board: Board, device: str) -> None:
+    check_asked("pi", board, device, threads=4)
+
+
+@pytest.mark.parametrize(
+    ("board", "device", "threads", "says"),
+    [
+        (
+            PI_4,
+            "rpi5",
+            1,
+            r"^device 'rpi5' is asked for, but pi is a Raspberry Pi 4 Model B Rev 1\.4; use --device rpi$",
+        ),
+        (NO_PI, "rpi", 1, "^device 'rpi' is asked for, but pi is not a Raspberry Pi; use --device host$"),
+        (replace(PI_4, model="Raspberry Pi 400 Rev 1.0"), "rpi4", 1, "but pi is a Raspberry Pi 400"),
+        (PI_4, "rpi4", 5, "^--threads is 5, pi has 4 logical cores; give at most that many$"),
+        (PI_4, "pi", 1, "unknown device 'pi'"),
+    ],
+)
+def test_another_board_or_too_small_a_one(board: Board, device: str, threads: int, says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        check_asked("pi", board, device, threads)
+
+
+def test_the_doctor_knows_the_same_wheels() -> None:
+    """A Python that is turned away here is one that a runtime has no wheel for there, and the other way round."""
+    newest = min(package.last_python for package in PACKAGES if "armv7l" not in package.machines)
+    fitting = [Interpreter(f"3.{minor}", f"3.{minor}.0", 64, True) for minor in range(newest[1], newest[1] + 2)]
+    assert choose_python("pi", fitting[:1]) == fitting[0]
+    with pytest.raises(DeviceError, match=f"wheels for 3.10 to 3.{newest[1]}"):
+        choose_python("pi", fitting[1:])

@@ -128,6 +128,31 @@ def opened(board: sshd.Board, extra: str = "tflite") -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--device", "rpi5"], "device 'rpi5' is asked for, but board is "),
+        (["--threads", "4096"], "--threads is 4096, board has "),
+    ],
+)
+def test_what_the_board_is_not_is_said_before_any_work(
+    tmp_path: Path,
+    options: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with sshd.running_board(tmp_path / "board") as board:
+        # What makes our folder there: it would fail with another line.
+        board.program("mkdir", "echo asked for a folder >&2; exit 1")
+        config = str(board.address.config)
+        assert cli.main(["--host", sshd.HOST, "--ssh-config", config, "--quiet", *options]) == 2
+        assert says in capsys.readouterr().err
+        assert board.leftovers() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
 def test_no_wheel_for_that_board(tmp_path: Path) -> None:
     with sshd.running_board(tmp_path / "board", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path)) as board:
         line = opened(board)

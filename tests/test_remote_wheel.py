@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -54,6 +55,15 @@ wheel.make_wheel(Path({str(again)!r}))
         assert [(name, first.read(name)) for name in sorted(first.namelist())] == [
             (name, second.read(name)) for name in sorted(second.namelist())
         ]
+
+
+def test_the_same_files_make_the_same_bytes_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for name, year in (("early", 2025), ("late", 2026)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(zipfile.time, "localtime", lambda *_, now=(year, 7, 1, 12, 0, 0, 0, 0, 0): now)
+        made.append(wheel.make_wheel(tmp_path / name).read_bytes())
+    assert made[0] == made[1]
 
 
 def test_without_an_install_nobody_knows_its_dependencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,21 +15,24 @@ FIRST_PYTHON = (3, 10)
 
 @dataclass(frozen=True)
 class RuntimePackage:
-    """install: what brings it; machines: that it has wheels for; last_python: the newest with a wheel, None for all."""
+    """install: what brings it; last_python: the newest with a wheel; machines: that it has wheels for."""
 
     distribution: str
     install: str
+    last_python: tuple[int, int]
     machines: tuple[str, ...] = ORDINARY
-    last_python: tuple[int, int] | None = None
 
 
 LITERT = "ai-edge-litert"
 PACKAGES = (
-    RuntimePackage(LITERT, "pip install 'ddtasnet-edge[tflite]'"),
-    RuntimePackage("tflite-runtime", "pip install tflite-runtime 'numpy<2'", ("x86_64", "aarch64", ARM_32), (3, 11)),
-    RuntimePackage("onnxruntime", "pip install 'ddtasnet-edge[onnx]'"),
-    RuntimePackage("openvino", "pip install 'ddtasnet-edge[openvino]'"),
+    RuntimePackage(LITERT, "pip install 'ddtasnet-edge[tflite]'", (3, 14)),
+    RuntimePackage("tflite-runtime", "pip install tflite-runtime 'numpy<2'", (3, 11), ("x86_64", "aarch64", ARM_32)),
+    RuntimePackage("onnxruntime", "pip install 'ddtasnet-edge[onnx]'", (3, 14)),
+    RuntimePackage("openvino", "pip install 'ddtasnet-edge[openvino]'", (3, 13)),
 )
+#: The newest Python with wheels of every runtime of an ordinary machine, and of the one for 32-bit ARM.
+LAST_PYTHON = min(package.last_python for package in PACKAGES if ARM_32 not in package.machines)
+LAST_PYTHON_ARM_32 = max(package.last_python for package in PACKAGES if ARM_32 in package.machines)
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,26 @@ def why_no_wheel(package: RuntimePackage, system: System) -> tuple[str, str] | N
         return "no wheel for a Linux without glibc", "use a distribution with glibc, such as Raspberry Pi OS"
     if system.userland not in package.machines:
         return f"no wheel for {system.userland}", _other_machine(system)
-    python = ".".join(str(part) for part in system.python)
+    python = _dotted(system.python)
     if system.python < FIRST_PYTHON:
         return f"no wheel for Python {python}", "use Python 3.10 or newer"
-    if package.last_python is not None and system.python > package.last_python:
-        last = ".".join(str(part) for part in package.last_python)
-        instead = f"use {LITERT} instead" if system.userland in ORDINARY else "there is no other on this machine"
-        return f"no wheel for Python {python}", f"the last is for Python {last}; {instead}"
+    if system.python > package.last_python:
+        return f"no wheel for Python {python}", f"the last is for Python {_dotted(package.last_python)}; " + (
+            _instead(package, system)
+        )
     return None
+
+
+def _instead(package: RuntimePackage, system: System) -> str:
+    """What has a wheel where the Python is too new for this one."""
+    if system.userland not in ORDINARY:
+        return "there is no other on this machine"
+    other = package.distribution != LITERT and system.python <= LAST_PYTHON
+    return f"use {LITERT} instead" if other else f"use Python {_dotted(LAST_PYTHON)}"
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 def _other_machine(system: System) -> str:

@@ -29,7 +29,7 @@ def bench_on(place: Place, bundles: Sequence[Bundle], options: Options) -> Bench
         place.fetch(there, here)
         try:
             return BenchReport.from_dict(json.loads(here.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EdgeError(f"{place.name} sent a report that cannot be read ({error}); start again") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import shutil
@@ -105,15 +106,20 @@ class Connection:
         return said
 
     def _insist(self, attempt: Callable[[], T], patience: Patience) -> T:
-        """Try until there is a connection. The very first failure is an answer: the address may be wrong."""
-        pause, deadline = patience.first, time.monotonic() + patience.total
+        """Try until there is a connection. The very first failure is an answer: the address may be wrong.
+
+        Patience begins with the first loss: how long a script ran before says nothing about the network.
+        """
+        pause, deadline = patience.first, math.inf
         while True:
             try:
                 return attempt()
             except ConnectionLostError as lost:
                 if not self._reached or not patience.total:
                     raise
-                left = deadline - time.monotonic()
+                now = time.monotonic()
+                deadline = min(deadline, now + patience.total)
+                left = deadline - now
                 if left <= 0:
                     raise ConnectionLostError(f"given up after {patience.total:.0f} s: {lost}") from lost
                 console.say(f"connection lost: {lost}; next try in {min(pause, left):.1f} s", self._quiet)

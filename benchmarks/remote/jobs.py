@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Sequence
 
-from ddtasnet_edge.benchmarks.process import ProcessDiedError
+from ddtasnet_edge.benchmarks.process import ProcessDiedError, last_words, signal_name
 from ddtasnet_edge.benchmarks.remote.connection import Connection, answers
 from ddtasnet_edge.benchmarks.remote.refusals import full_disk
 from ddtasnet_edge.errors import EdgeError
@@ -73,17 +72,7 @@ def _judge(connection: Connection, facts: dict[str, str], stderr: str) -> None:
         raise full
     if state != "ended":
         raise EdgeError(f"the job on {host} was cut off without a word: was it restarted? Start again when it is up")
-    lines = stderr.strip().splitlines()
-    last = lines[-1].removeprefix("error: ") if lines else f"the process ended with {status} and said nothing"
     if status > SIGNAL_BASE:
-        raise _died(host, status - SIGNAL_BASE)
-    raise JobFailedError(f"{host}: {last}", stderr)
-
-
-def _died(host: str, number: int) -> ProcessDiedError:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    hint = HINTS.get(name, "start again")
-    return ProcessDiedError(f"the process on {host} died of {name}: {hint}")
+        name = signal_name(status - SIGNAL_BASE)
+        raise ProcessDiedError(f"the process on {host} died of {name}: {HINTS.get(name, 'start again')}")
+    raise JobFailedError(f"{host}: {last_words(status, stderr).removeprefix('error: ')}", stderr)

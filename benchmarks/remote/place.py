@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,17 +96,24 @@ class SshPlace:
 
 @contextmanager
 def open_board(
-    address: SshAddress, extra: str = "tflite", *, quiet: bool = False, patience: Patience | None = None
+    address: SshAddress,
+    extra: str = "tflite",
+    *,
+    quiet: bool = False,
+    patience: Patience | None = None,
+    prepare: Callable[[Board], None] | None = None,
 ) -> Iterator[SshPlace]:
     """A board with the light install of this package, which is gone from it at the end, on errors and Ctrl-C too.
 
-    extra: the runtimes, with commas (`extra_for`); patience: with lost connections. Raises EdgeError, in one line, for
-    whatever keeps the board from being used.
+    extra: the runtimes, with commas (`extra_for`); patience: with lost connections; prepare: is called with what
+    answers, before anything goes there. Raises EdgeError, in one line, for whatever keeps the board from being used.
     """
     extra = check_extra(extra)
     with open_connection(address, patience, quiet=quiet) as connection:
         board = look(connection, extra)
         console.say(f"{address.host}: {board.note()}", quiet)
+        if prepare is not None:
+            prepare(board)
         with remote_folder(connection, needed_kib(extra)) as folder:
             place = SshPlace(connection, folder)
             console.say(f"{address.host}: installing ddtasnet-edge[{extra}] in {folder}, removed at the end", quiet)

@@ -8,19 +8,22 @@ import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import ddtasnet_edge
 from ddtasnet_edge.errors import MissingDependencyError
 
 DISTRIBUTION, PACKAGE = "ddtasnet-edge", "ddtasnet_edge"
+# The first that a zip can tell. A time of packing would make every wheel another file.
+EPOCH = (1980, 1, 1, 0, 0, 0)
 # Weights are for making bundles, and a board gets its bundles made.
 LEFT_OUT = {"__pycache__", "weights"}
 WHEEL = f"Wheel-Version: 1.0\nGenerator: {DISTRIBUTION}\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def make_wheel(folder: Path) -> Path:
-    """Write the wheel into a folder; returns its path. Nothing is built: pure Python is only packed.
+    """Write the wheel into a folder; returns its path. Nothing is built: pure Python is only packed, and the same files
+    make the same bytes.
 
     Raises MissingDependencyError when this package is not installed, as then nobody knows what it depends on.
     """
@@ -30,16 +33,22 @@ def make_wheel(folder: Path) -> Path:
     info = f"{stem}.dist-info"
     target = folder / f"{stem}-py3-none-any.whl"
     record = []
-    with ZipFile(target, "w", ZIP_DEFLATED) as wheel:
+    with ZipFile(target, "w") as wheel:
         for name, content in (
             *_package_files(),
             (f"{info}/METADATA", about.encode()),
             (f"{info}/WHEEL", WHEEL.encode()),
         ):
-            wheel.writestr(name, content)
+            wheel.writestr(_entry(name), content, ZIP_DEFLATED)
             record.append(f"{name},sha256={_digest(content)},{len(content)}")
-        wheel.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,", ""]))
+        wheel.writestr(_entry(f"{info}/RECORD"), "\n".join([*record, f"{info}/RECORD,,", ""]), ZIP_DEFLATED)
     return target
+
+
+def _entry(name: str) -> ZipInfo:
+    entry = ZipInfo(name, EPOCH)
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 def _metadata() -> str:
