@@ -15,6 +15,7 @@ from ddtasnet_edge.benchmarks.modes import DEFAULT_HOPS, DEFAULT_MODEL, MODES, P
 from ddtasnet_edge.benchmarks.realtime import check_support
 from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.errors import ConfigError
+from ddtasnet_edge.files import require_folder
 
 EXAMPLES = """\
   ddtasnet-bench                                     # builds and measures the default bundle
@@ -141,6 +142,9 @@ def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
     if useless:
         names = ", ".join("bundles" if name == "bundles" else f"--{name.replace('_', '-')}" for name in useless)
         raise ConfigError(f"{f'--{mode}' if mode else 'timing bundles'} has no use for {names}; leave that out")
+    for path in (arguments.plot, None if arguments.json in (None, "-") else Path(arguments.json)):
+        if path is not None:
+            require_folder(path)
     if arguments.realtime and not arguments.paced:
         raise ConfigError("--realtime is for hops that wait for the hop clock; add --paced")
     if arguments.device == HOST and any(getattr(arguments, name) is not None for name in GOAL):

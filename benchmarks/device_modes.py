@@ -129,7 +129,7 @@ def measure_remote(arguments: argparse.Namespace, options: Options, folder: Path
 
     with open_board(address, extra, quiet=arguments.quiet, prepare=prepare) as place:
         parity = parity_at(place, bundles, arguments.model, quiet=arguments.quiet)
-        console.say(f"{place.name}: measuring {len(bundles)} bundles", arguments.quiet)
+        console.say(f"{place.name}: measuring", arguments.quiet)
         times = bench_on(place, bundles, options)
         setup = place.setup.notes()
     board = board_of(times)

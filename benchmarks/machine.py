@@ -131,8 +131,8 @@ def check_device(device: str, root: Path = Path("/")) -> None:
     if not name.startswith(PI_MODELS["rpi"]):
         raise DeviceError(
             f"device '{device}' is asked for, but this machine is not a Raspberry Pi; there are three ways: run this "
-            "command on the Pi itself, measure it from here with --host user@pi, or add --emulate for parity and an "
-            "estimate"
+            "command on the Pi itself, measure it from here with --host user@pi, or add --emulate to a board's name "
+            "(--device rpi4 --emulate) for parity and an estimate"
         )
     if not name.startswith(PI_MODELS[known]):
         raise DeviceError(f"device '{device}' is asked for, but this machine is a {name}; use --device rpi")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -32,6 +33,8 @@ def import_backend(module: str) -> ModuleType:
     OpenVINO sends events as soon as it is imported, from processes forked off this one; it does without where
     openvino_telemetry cannot be imported.
     """
+    # Where it is not set, importing onnxruntime writes the number of this device into the cache of the user.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_module(module)
 

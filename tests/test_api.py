@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -215,3 +216,16 @@ assert not [name for name, module in sys.modules.items() if "openvino_telemetry"
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_onnxruntime_writes_no_number_of_this_device(tmp_path: Path) -> None:
+    """It would, and report to its makers, from the moment it is imported."""
+    code = """
+from ddtasnet_edge.dependencies import import_backend
+import_backend("ddtasnet_edge.runtimes.onnx_session")
+"""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

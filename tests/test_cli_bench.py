@@ -329,11 +329,20 @@ def test_a_bad_bundle_is_found_before_the_first_is_measured(
     assert worker.jobs == []
 
 
+def test_a_json_without_a_folder_is_refused_before_any_work(
+    bundles: list[str], worker: FakeWorker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused([*bundles, "--json", str(tmp_path / "absent" / "report.json")], capsys)
+    assert "report.json: there is no folder" in said
+    assert worker.jobs == []
+
+
 @pytest.mark.usefixtures("worker")
-def test_an_unwritable_json_still_shows_the_table(
+def test_a_json_that_cannot_be_written_still_shows_the_table(
     bundles: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*bundles, "--json", str(tmp_path / "absent" / "report.json")]) == 2
+    (tmp_path / "report.json").mkdir()
+    assert cli.main([*bundles, "--json", str(tmp_path / "report.json")]) == 2
     said = capsys.readouterr()
     assert "Time per hop" in said.out
     (line,) = said.err.splitlines()

@@ -32,7 +32,10 @@ from tests.test_bench_report import a_report, a_round
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--device", "rpi"], "three ways: run this command on the Pi itself, .*--host user@pi, or add --emulate"),
+        (
+            ["--device", "rpi"],
+            "three ways: run this command on the Pi itself, .*--host user@pi, or add --emulate to a board's name",
+        ),
         (["--device", "rpi4"], "not a Raspberry Pi"),
         (["--device", "rpi44", "--emulate"], "unknown device 'rpi44': .*did you mean 'rpi4'"),
         (["--device", "rpi", "--emulate"], "needs to know which board, found --device rpi; give rpi4"),
@@ -43,6 +46,12 @@ from tests.test_bench_report import a_report, a_round
         (["--budget-ms", "3"], "are about a board; say which with --device"),
         (["--device", "rpi4", "--emulate", "--hop", "256"], "give both"),
         (["--device", "rpi4", "--emulate", "--budget-ms", "-1"], "--budget-ms is -1.0"),
+        (["--device", "rpi4", "--emulate", "--budget-ms", "nan"], "--budget-ms is nan"),
+        (["--device", "rpi4", "--emulate", "--plot", "no/such/plot.png"], "cannot write no/such/plot.png: there is"),
+        (
+            ["--device", "rpi4", "--emulate", "--json", "no/such/file.json"],
+            "cannot write no/such/file.json: there is no",
+        ),
         (["--host=-oProxyCommand=x"], "is not a host"),
         (["--host", "pi", "--identity", "no/such/key"], "no identity file no/such/key"),
         (["--host", "pi", "--realtime"], "add --paced"),

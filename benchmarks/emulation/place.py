@@ -22,6 +22,8 @@ from ddtasnet_edge.errors import DeviceError, EdgeError
 
 #: Either will do; the static one needs no libraries of this system.
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+# What the loader says of a library that is not there.
+DAMAGED = "error while loading shared libraries"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class EmulatedPlace:
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
             raise ProcessDiedError(f"{self.name}: the process died of {name}; {lines[-1] if lines else ''}")
-        raise EdgeError(f"{self.name}: {lines[-1] if lines else f'ended with {done.returncode} and said nothing'}")
+        said = lines[-1] if lines else f"ended with {done.returncode} and said nothing"
+        # The system in the cache lacks a file, and nothing would fetch it again.
+        cure = f"; remove {self.root.parents[1]} and run again" if DAMAGED in said else ""
+        raise EdgeError(f"{self.name}: {said}{cure}")
 
     def fetch(self, there: str, here: Path) -> None:
         with files.writing_file(here) as place:
@@ -82,7 +87,9 @@ class EmulatedPlace:
         """Variables for a process on the board: those of this machine's libraries and Pythons mean nothing there."""
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
         # Bytecode would be written into the cache by several processes at once.
-        return kept | {"PYTHONPATH": os.pathsep.join(map(str, self.sites)), "PYTHONDONTWRITEBYTECODE": "1"}
+        ours = {"PYTHONPATH": os.pathsep.join(map(str, self.sites)), "PYTHONDONTWRITEBYTECODE": "1"}
+        # OpenVINO's kernels would be described for a profiler in files that nobody removes.
+        return kept | ours | {"ONEDNN_JIT_PROFILE": "0"}
 
 
 @contextmanager

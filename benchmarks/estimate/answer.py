@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -41,7 +42,7 @@ class Goal:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}: expected a number above zero")
         if (self.sample_rate is None) != (self.hop is None):
             raise ConfigError("--sr and --hop make a budget together: give both, or --budget-ms alone")
@@ -61,8 +62,8 @@ class Goal:
 class Verdict:
     """One bundle on one board. how: ESTIMATED or MEASURED; late: NO, PERHAPS or YES; peak_bytes: None if not known.
 
-    us, low_us, high_us: on so many `threads`. memory_bytes: of the board. bundle: its name, empty for a preset that
-    nobody built here.
+    us, low_us, high_us: on so many `threads`. audio_us: of a hop of the bundle. memory_bytes: of the board. bundle: its
+    name, empty for a preset that nobody built here.
     """
 
     board: str
@@ -73,6 +74,7 @@ class Verdict:
     us: float
     low_us: float
     high_us: float
+    audio_us: float
     budget_us: float
     cores: int | None
     late: str
@@ -86,7 +88,7 @@ class Verdict:
     @property
     def rtf(self) -> float:
         """Compute time / audio time."""
-        return self.us / self.budget_us
+        return self.us / self.audio_us
 
     @property
     def has_headroom(self) -> bool:
@@ -203,6 +205,7 @@ def estimated(profile: DeviceProfile, cost: StepCost, budget_us: float, bundle: 
         us=guess.us,
         low_us=guess.low_us,
         high_us=guess.high_us,
+        audio_us=cost.hop_us,
         budget_us=budget_us,
         cores=cores_needed(profile, cost, (1 - HEADROOM) * budget_us),
         late=NO if guess.high_us <= budget_us else YES if guess.low_us > budget_us else PERHAPS,

@@ -9,6 +9,8 @@ from ddtasnet_edge.benchmarks.estimate.model import HEADROOM
 from ddtasnet_edge.figures import MARKERS, save_figure
 
 OTHER = "x"
+#: Inches. The legend has three columns of names of recipes.
+NARROWEST = 9.0
 # How far targets stand beside each other, in models.
 STEP = 0.2
 
@@ -21,7 +23,7 @@ def plot_answer(answer: Answer, path: Path) -> None:
     models = list(dict.fromkeys(verdict.model for verdict in answer.verdicts))
     recipes = {r: f"C{i}" for i, r in enumerate(dict.fromkeys(verdict.recipe for verdict in answer.verdicts))}
     targets = list(dict.fromkeys(verdict.target for verdict in answer.verdicts))
-    figure = Figure(figsize=(3.2 * len(boards), 4.5), layout="constrained")
+    figure = Figure(figsize=(max(3.2 * len(boards), NARROWEST), 4.5), layout="constrained")
     panels = figure.subplots(1, len(boards), squeeze=False, sharey=True)[0]
     for board, axes in zip(boards, panels, strict=True):
         found = [verdict for verdict in answer.verdicts if verdict.board == board]
@@ -41,7 +43,7 @@ def plot_answer(answer: Answer, path: Path) -> None:
         axes.axhline(budget, color="black", linestyle=":", label="hop budget")
         axes.axhline((1 - HEADROOM) * budget, color="grey", linestyle=":", label=f"{HEADROOM:.0%} headroom")
         axes.set_xticks(range(len(models)), models)
-        axes.set(yscale="log", ylabel="ms per hop", title=board)
+        axes.set(yscale="log", title=board, ylabel="ms per hop" if axes is panels[0] else None)
         axes.grid(alpha=0.3)
     entries = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, fontsize="x-small")
