@@ -88,8 +88,7 @@ class EmulatedPlace:
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
         # Bytecode would be written into the cache by several processes at once.
         ours = {"PYTHONPATH": os.pathsep.join(map(str, self.sites)), "PYTHONDONTWRITEBYTECODE": "1"}
-        # OpenVINO's kernels would be described for a profiler in files that nobody removes.
-        return kept | ours | {"ONEDNN_JIT_PROFILE": "0"}
+        return kept | ours
 
 
 @contextmanager
