@@ -39,7 +39,8 @@ test: $(VENV)/.installed $(OLD_VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	DDTASNET_TFLITE_RUNTIME_PYTHON="$$(ls $(OLD_PYTHON) 2>/dev/null)" $(BIN)/pytest $(TRAINING:%=--ignore=%) $(OVER_SSH:%=--ignore=%)
+	DDTASNET_TFLITE_RUNTIME_PYTHON="$$(ls $(OLD_PYTHON) 2>/dev/null)" $(BIN)/pytest \
+		$(TRAINING:%=--ignore=%) $(OVER_SSH:%=--ignore=%)
 	$(BIN)/pytest $(TRAINING)
 	$(BIN)/pytest $(OVER_SSH)
 

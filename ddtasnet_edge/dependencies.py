@@ -35,7 +35,7 @@ def import_backend(module: str) -> ModuleType:
     """
     # Where it is not set, importing onnxruntime writes the number of this device into the cache of the user.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    # On ARM, OpenVINO describes its kernels for a profiler in /tmp/perf-*.map, which nobody removes.
+    # On ARM, OpenVINO describes its kernels for a profiler in temporary files, which nobody removes.
     os.environ.setdefault("ONEDNN_JIT_PROFILE", "0")
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_module(module)

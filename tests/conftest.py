@@ -6,6 +6,7 @@ import torch
 from hypothesis import settings
 
 from tests.bundles import calibration, music, song, tiny  # noqa: F401 - fixtures
+from tests.sshd import board, connection  # noqa: F401 - fixtures
 
 # No deadline: a loaded machine must not fail a test.
 settings.register_profile("default", deadline=None)

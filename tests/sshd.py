@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 from ddtasnet_edge.benchmarks.remote.address import SshAddress
+from ddtasnet_edge.benchmarks.remote.connection import Connection, Patience, open_connection
 
+#: With lost connections, so that tests of them are short.
+QUICK = Patience(total=20.0, first=0.1, longest=0.5)
 SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
 HOST = "board"
 #: All that our scripts may use there; PATH has nothing else.
@@ -248,3 +251,18 @@ def check_login(board: Board) -> None:
     done = subprocess.run(["ssh", "-F", board.folder / "ssh_config", HOST, "true"], capture_output=True, check=False)
     if done.returncode:
         pytest.skip(f"sshd lets this user not in: {board.log()}")
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    """A board that is switched on, until the test ends."""
+    with running_board(tmp_path / "board") as running:
+        yield running
+
+
+@pytest.fixture
+def connection(board: Board) -> Iterator[Connection]:
+    """A login to that board."""
+    with open_connection(board.address, QUICK) as opened:
+        opened.ask("look")
+        yield opened

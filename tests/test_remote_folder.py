@@ -19,21 +19,6 @@ from ddtasnet_edge.benchmarks.remote.transfer import put
 from ddtasnet_edge.errors import DeviceError, EdgeError
 from tests import sshd
 
-QUICK = Patience(total=20.0, first=0.1, longest=0.5)
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[sshd.Board]:
-    with sshd.running_board(tmp_path / "board") as running:
-        yield running
-
-
-@pytest.fixture
-def connection(board: sshd.Board) -> Iterator[Connection]:
-    with open_connection(board.address, QUICK) as opened:
-        opened.ask("look")
-        yield opened
-
 
 def test_only_its_owner_gets_in(connection: Connection) -> None:
     with remote_folder(connection, 1) as folder:

@@ -21,21 +21,7 @@ from ddtasnet_edge.benchmarks.remote.space import remote_folder
 from ddtasnet_edge.errors import DeviceError, EdgeError
 from tests import sshd
 
-QUICK = Patience(total=20.0, first=0.1, longest=0.5)
 SHORT = Patience(total=1.0, first=0.1, longest=0.2)
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[sshd.Board]:
-    with sshd.running_board(tmp_path / "board") as running:
-        yield running
-
-
-@pytest.fixture
-def connection(board: sshd.Board) -> Iterator[Connection]:
-    with open_connection(board.address, QUICK) as opened:
-        opened.ask("look")
-        yield opened
 
 
 @pytest.fixture

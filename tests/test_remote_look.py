@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +12,6 @@ from ddtasnet_edge.benchmarks.remote.connection import open_connection
 from ddtasnet_edge.benchmarks.remote.look import Board, Interpreter, check_asked, check_machine, choose_python, look
 from ddtasnet_edge.errors import DeviceError, EdgeError
 from tests import sshd
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[sshd.Board]:
-    with sshd.running_board(tmp_path / "board") as running:
-        yield running
 
 
 def refused(board: sshd.Board, extra: str = "tflite") -> str:

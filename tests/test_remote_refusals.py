@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +12,6 @@ from ddtasnet_edge.benchmarks.remote.connection import OPTIONS, open_connection
 from ddtasnet_edge.benchmarks.remote.refusals import ConnectionLostError, LoginRefusedError, full_disk, refusal
 from ddtasnet_edge.errors import EdgeError, MissingDependencyError
 from tests import sshd
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[sshd.Board]:
-    with sshd.running_board(tmp_path / "board") as running:
-        yield running
 
 
 def refused(address: SshAddress, kind: type[EdgeError]) -> str:

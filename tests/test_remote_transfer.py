@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ddtasnet_edge.benchmarks.remote.connection import Connection, Patience, open_connection
+from ddtasnet_edge.benchmarks.remote.connection import Connection, open_connection
 from ddtasnet_edge.benchmarks.remote.place import SshPlace
 from ddtasnet_edge.benchmarks.remote.space import remote_folder
 from ddtasnet_edge.benchmarks.remote.transfer import ATTEMPTS, get, put
@@ -17,21 +16,7 @@ from ddtasnet_edge.errors import EdgeError
 from tests import sshd
 from tests.cable import Cable
 
-QUICK = Patience(total=20.0, first=0.1, longest=0.5)
 SIZE = 3_000_000
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[sshd.Board]:
-    with sshd.running_board(tmp_path / "board") as running:
-        yield running
-
-
-@pytest.fixture
-def connection(board: sshd.Board) -> Iterator[Connection]:
-    with open_connection(board.address, QUICK) as opened:
-        opened.ask("look")
-        yield opened
 
 
 @pytest.fixture
@@ -62,7 +47,7 @@ def stand_in(folder: Path, text: str) -> None:
 def test_a_copy_that_is_cut_is_made_again(board: sshd.Board, big: Path, tmp_path: Path, direction: str) -> None:
     cable = Cable(board.port, there=direction == "there")
     sshd.point_client(board, cable.port)
-    with open_connection(board.address, QUICK) as connection, remote_folder(connection, 1) as folder:
+    with open_connection(board.address, sshd.QUICK) as connection, remote_folder(connection, 1) as folder:
         there, back = f"{folder}/made/big", tmp_path / "back"
         if direction == "back":
             shutil.copy(big, there)
