@@ -13,7 +13,7 @@ import pytest
 from ddtasnet_edge.benchmarks import cli
 from ddtasnet_edge.benchmarks.doctor import report as reports
 from ddtasnet_edge.benchmarks.doctor.checkup import examine_machine
-from ddtasnet_edge.benchmarks.doctor.finding import FAILURE, OK, WARNING, Finding
+from ddtasnet_edge.benchmarks.doctor.finding import FAILURE, OK, UNKNOWN, WARNING, Finding
 from ddtasnet_edge.benchmarks.doctor.packages import PACKAGES, RuntimePackage, System, why_no_wheel
 from ddtasnet_edge.benchmarks.doctor.probe import GRAPHS, PROBES
 from ddtasnet_edge.benchmarks.doctor.report import DoctorReport, run_doctor
@@ -220,6 +220,40 @@ def test_a_board_at_full_clock_is_fit(tmp_path: Path) -> None:
     assert found["machine"].found == "Raspberry Pi 5 Model B Rev 1.0 (BCM2712), Cortex-A76"
 
 
+HIDDEN = {
+    "governor": "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+    "temperature": "sys/class/thermal/thermal_zone0/temp",
+    "memory": "proc/meminfo",
+}
+
+
+@pytest.mark.parametrize(("subject", "path"), HIDDEN.items())
+def test_what_a_system_does_not_show_is_unknown_and_not_ok(tmp_path: Path, subject: str, path: str) -> None:
+    root = make_board(tmp_path, "rpi5", governor="performance")
+    (root / path).unlink()
+    found = checks(root)
+    assert [name for name, one in found.items() if one.verdict == UNKNOWN] == [subject]
+    assert found[subject].fix.startswith(f"/{Path(path).parts[0]}/")
+
+
+def test_voltage_and_throttling_are_unknown_where_no_firmware_tells(tmp_path: Path) -> None:
+    found = checks(make_board(tmp_path, "rpi5", governor="performance", throttled=None))
+    assert {name for name, one in found.items() if one.verdict == UNKNOWN} == {"power", "throttling"}
+    assert "vcgencmd get_throttled" in found["power"].fix
+
+
+def test_of_a_system_that_shows_nothing_nothing_is_called_ok(tmp_path: Path) -> None:
+    found = checks(tmp_path)
+    unknown = {name for name, one in found.items() if one.verdict == UNKNOWN}
+    assert unknown == {"machine", "governor", "power", "throttling", "temperature", "memory"}
+    assert all(one.fix for name, one in found.items() if name in unknown)
+
+
+def test_a_machine_is_called_by_what_is_known_of_it(tmp_path: Path) -> None:
+    write(tmp_path, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU\n")
+    assert (checks(tmp_path)["machine"].verdict, checks(tmp_path)["machine"].found) == (OK, "Some CPU")
+
+
 @pytest.mark.parametrize(
     ("state", "subject", "found", "fix"),
     [
@@ -279,7 +313,7 @@ def test_one_runtime_that_works_is_enough(
     (row,) = [line for line in said.splitlines() if line.startswith("│ tflite-runtime")]
     assert "not needed beside ai-edge-litert" in row
     assert "  onnxruntime: pip install 'ddtasnet-edge[onnx]'\n" in said
-    assert said.endswith("verdict: fit to run bundles\n")
+    assert said.splitlines()[-1].startswith("verdict: fit to run bundles")
 
 
 def test_no_runtime_at_all_is_a_failed_gate(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,6 +331,24 @@ def test_one_broken_runtime_is_a_failed_gate_even_beside_one_that_works(shelf: P
     report = run_doctor(system=BOARD)
     assert [one.verdict for one in report.runtimes] == [OK, OK, FAILURE, WARNING]
     assert not report.healthy
+
+
+@pytest.mark.parametrize(("works", "verdict"), [(OK, "fit"), (FAILURE, "not fit")])
+def test_what_is_unknown_stands_beside_the_verdict_and_does_not_change_it(
+    works: str, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = tuple(
+        Finding(*one) for one in [("governor", UNKNOWN, "no", "/sys/file"), ("power", UNKNOWN, "no", "a way")]
+    )
+    report = DoctorReport(describe_machine(tmp_path), (Finding("onnxruntime", works, "1.0"),), unknown)
+    assert report.healthy == (works == OK)
+    reports.print_doctor(report)
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == (
+        f"verdict: {verdict} to run bundles; unknown, and it may disturb figures: governor, power"
+    )
+    assert "what would show the unknown:\n  governor: /sys/file\n  power: a way\n" in said
+    assert "what to do" not in said
 
 
 def test_nothing_else_goes_with_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

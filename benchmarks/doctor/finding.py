@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
+#: UNKNOWN is neither good nor bad: the system does not show it, as in many virtual machines.
+OK, WARNING, FAILURE, UNKNOWN = "ok", "warning", "failure", "unknown"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """subject: what was looked at; verdict: OK, WARNING or FAILURE; found: in words; fix: what to do, '' if nothing."""
+    """subject: what was looked at; verdict: OK, WARNING, FAILURE or UNKNOWN; found: in words.
+
+    fix: what to do, '' if nothing; of what is unknown, what would show it.
+    """
 
     subject: str
     verdict: str

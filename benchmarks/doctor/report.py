@@ -9,7 +9,7 @@ from typing import Any
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.doctor.checkup import examine_machine
-from ddtasnet_edge.benchmarks.doctor.finding import FAILURE, OK, Finding
+from ddtasnet_edge.benchmarks.doctor.finding import FAILURE, OK, UNKNOWN, Finding
 from ddtasnet_edge.benchmarks.doctor.packages import PACKAGES, System
 from ddtasnet_edge.benchmarks.doctor.runtimes import examine_runtimes
 from ddtasnet_edge.benchmarks.machine import Machine, describe_machine
@@ -53,7 +53,17 @@ class DoctorReport:
 
     def fixes(self) -> list[str]:
         """What to do, a line each, to be copied."""
-        return [f"{one.subject}: {one.fix}" for one in self.findings if one.fix]
+        return [f"{one.subject}: {one.fix}" for one in self.findings if one.fix and one.verdict != UNKNOWN]
+
+    def hints(self) -> list[str]:
+        """What would show what is unknown, a line each."""
+        return [f"{one.subject}: {one.fix}" for one in self.findings if one.verdict == UNKNOWN]
+
+    def verdict(self) -> str:
+        """Whether this is fit to run bundles, in a line; what is unknown stands beside it and changes nothing."""
+        unknown = ", ".join(one.subject for one in self.findings if one.verdict == UNKNOWN)
+        remark = f"; unknown, and it may disturb figures: {unknown}" if unknown else ""
+        return f"verdict: {'fit' if self.healthy else 'not fit'} to run bundles{remark}"
 
 
 def run_doctor(root: Path = Path("/"), system: System | None = None) -> DoctorReport:
@@ -67,8 +77,9 @@ def run_doctor(root: Path = Path("/"), system: System | None = None) -> DoctorRe
 
 
 def print_doctor(report: DoctorReport) -> None:
-    """The table, what to do, and the verdict."""
+    """The table, what to do, what would show what is unknown, and the verdict."""
     console.print_table("Doctor", COLUMNS, report.rows())
-    if report.fixes():
-        print("what to do:", *(f"  {fix}" for fix in report.fixes()), sep="\n")
-    print(f"verdict: {'fit' if report.healthy else 'not fit'} to run bundles")
+    for title, lines in (("what to do:", report.fixes()), ("what would show the unknown:", report.hints())):
+        if lines:
+            print(title, *(f"  {line}" for line in lines), sep="\n")
+    print(report.verdict())
