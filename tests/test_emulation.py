@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -313,6 +316,50 @@ def test_two_processes_set_up_one_after_the_other(tmp_path: Path) -> None:
         assert said == ["another process is setting up emulated boards; waiting for it"]
     other.join(10.0)
     assert not other.is_alive()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ddtasnet_edge.benchmarks.emulation import sysroot
+from ddtasnet_edge.benchmarks.emulation.boards import BOARDS
+
+def die(root, *_):
+    (root / "half").write_bytes(bytes(2_000_000))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+cache = Path(sys.argv[1])
+with sysroot.locked(cache, print):
+    sysroot.install = die
+    sysroot.prepare_root(BOARDS["rpi4"], cache, print)
+"""
+
+
+def test_what_a_killed_set_up_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(tmp_path.glob(".debian-*/half"))
+    (tmp_path / "boards" / ".rpi4-x.abc").mkdir(parents=True)
+    monkeypatch.setattr(sysroot, "install", lambda root, *_: (root / "usr").mkdir())
+    finished = sysroot.prepare_root(BOARDS["rpi5"], tmp_path, print)
+    said: list[str] = []
+    with sysroot.locked(tmp_path, said.append):
+        assert [path.name for path in tmp_path.rglob(".*")] == []
+        assert (finished / "usr").is_dir()
+    assert said == ["removing 2 MB that a set-up left which was killed"]
+
+
+def test_what_a_set_up_that_still_runs_has_made_stays(tmp_path: Path) -> None:
+    half = tmp_path / ".site-tflite-0.abc"
+    said: list[str] = []
+    with sysroot.locked(tmp_path, said.append):
+        half.mkdir()
+        other = threading.Thread(target=lambda: sysroot.locked(tmp_path, said.append).__enter__(), daemon=True)
+        other.start()
+        other.join(1.0)
+        assert half.is_dir()
+    other.join(10.0)
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("mirror", ["http://deb.debian.org/debian", "ftp://mirror", "mirror"])

@@ -3,7 +3,8 @@
     <cache>/debian-<key>/       unpacked packages, one for all boards
     <cache>/site-<extra>-<key>/ what pip installs for one runtime
     <cache>/boards/<name>-.../      links into debian/, and the files by which a board is known
-Every part appears whole or not at all, so an interrupted set-up goes on where it stopped.
+Every part appears whole or not at all, so an interrupted set-up goes on where it stopped. What one that was killed has
+left half made, the next one removes.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(cache: Path, hear: Hear) -> Iterator[None]:
-    """Set up by one process at a time; others wait for it and find what it made. Raises EdgeError."""
+    """Set up by one process at a time; others wait for it and find what it made. Raises EdgeError.
+
+    What a process that was killed left half made is removed first.
+    """
     import fcntl  # not everywhere; qemu is not either
 
     files.make_folder(cache)
@@ -49,7 +53,18 @@ def locked(cache: Path, hear: Hear) -> Iterator[None]:
         except BlockingIOError:
             hear("another process is setting up emulated boards; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove_leftovers(cache, hear)
         yield
+
+
+def _remove_leftovers(cache: Path, hear: Hear) -> None:
+    """Remove what is half made; only while the lock is held, as then nobody is at work on any of it."""
+    # `files.writing_folder` and `files.writing_file` make what is not whole under names that begin with a dot.
+    leftovers = [path for folder in (cache, cache / "boards") for path in folder.glob(".*") if path.is_dir()]
+    if leftovers:
+        hear(f"removing {sum(map(megabytes, leftovers)):.0f} MB that a set-up left which was killed")
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def prepare_root(board: Board, cache: Path, hear: Hear) -> Path:
