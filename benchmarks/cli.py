@@ -13,6 +13,7 @@ from ddtasnet_edge.benchmarks.hogs import share_cores
 from ddtasnet_edge.benchmarks.machine import HOST, PI_MODELS, check_device, device_named
 from ddtasnet_edge.benchmarks.modes import DEFAULT_HOPS, DEFAULT_MODEL, MODES, PASSES_MODEL, bench
 from ddtasnet_edge.benchmarks.realtime import check_support
+from ddtasnet_edge.benchmarks.sound import SONG_SECONDS, load_music
 from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.errors import ConfigError
 from ddtasnet_edge.files import require_folder
@@ -33,7 +34,7 @@ EXAMPLES = """\
   ddtasnet-bench --doctor                            # do the runtimes work here, and is the machine fit to be measured
 """
 
-TIMING = {"bundles", "hops", "minutes", "paced", "hog", "realtime", "threads"}
+TIMING = {"bundles", "hops", "minutes", "paced", "hog", "realtime", "threads", "song"}
 GOAL = {"budget_ms", "sr", "hop", "plot"}
 #: The options that each mode takes besides --device and --json; None: a plain run.
 UNDERSTOOD: dict[str | None, set[str]] = {
@@ -77,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hog", action="store_true", help="keep all other cores busy meanwhile")
     parser.add_argument(
         "--realtime", action="store_true", help="with --paced: SCHED_FIFO and locked memory, where permitted"
+    )
+    parser.add_argument(
+        "--song",
+        type=Path,
+        metavar="FILE",
+        help=f"music to feed, {SONG_SECONDS:g} s from its middle (default: the real clip of [eval], else noise)",
     )
     parser.add_argument(
         "--threads", type=_positive_int, default=defaults.threads, metavar="N", help="threads (default %(default)s)"
@@ -140,8 +147,7 @@ def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
     given -= {"threads"} if arguments.threads == Options.threads else set()
     useless = sorted(given - UNDERSTOOD[mode])
     if useless:
-        names = ", ".join("bundles" if name == "bundles" else f"--{name.replace('_', '-')}" for name in useless)
-        raise ConfigError(f"{f'--{mode}' if mode else 'timing bundles'} has no use for {names}; leave that out")
+        raise ConfigError(_misplaced(useless, mode))
     for path in (arguments.plot, None if arguments.json in (None, "-") else Path(arguments.json)):
         if path is not None:
             require_folder(path)
@@ -151,6 +157,25 @@ def _check_options(arguments: argparse.Namespace, mode: str | None) -> None:
         raise ConfigError("--budget-ms, --sr, --hop and --plot are about a board; say which with --device")
     if mode not in AWAY:
         _check_machine(arguments)
+    if arguments.song is not None:
+        # Before the default bundle is built, or a board is asked.
+        load_music(song=arguments.song)
+
+
+def _misplaced(names: list[str], mode: str | None) -> str:
+    """What to say of options that a mode does not take; of a plain run also what they would go with."""
+    said = f"{f'--{mode}' if mode else 'timing bundles here'} has no use for {', '.join(map(_option, names))}"
+    takers = [other for other, understood in UNDERSTOOD.items() if other is not None and understood.issuperset(names)]
+    if mode is not None or not takers:
+        return f"{said}; leave that out"
+    *others, last = ("--host user@pi" if taker == "host" else f"--{taker}" for taker in takers)
+    needed = f"{', '.join(others)} or {last}" if others else last
+    return f"{said}, which needs {needed}; add that, or leave it out"
+
+
+def _option(name: str) -> str:
+    """A name of UNDERSTOOD as a user types it."""
+    return name if name == "bundles" else f"--{name.replace('_', '-')}"
 
 
 def _is_given(value: object) -> bool:

@@ -118,7 +118,7 @@ def device_named(name: str) -> str:
     """The name of a device by one of its names. Raises DeviceError, with the nearest, for one that is unknown."""
     known = ALIASES.get(name, name)
     if known not in (HOST, *PI_MODELS):
-        raise DeviceError(f"unknown device '{name}': {nearest(name, (HOST, *PI_MODELS, *ALIASES))}")
+        raise DeviceError(f"unknown device '{name}': {nearest(name.lower(), (HOST, *PI_MODELS, *ALIASES))}")
     return known
 
 

@@ -127,6 +127,7 @@ def _options(arguments: argparse.Namespace, hops: int = Options.hops) -> Options
         device=arguments.device,
         hog=arguments.hog,
         realtime=arguments.realtime,
+        song=arguments.song,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ddtasnet_edge.benchmarks.hogs import Cores, hogs_running, share_cores
@@ -28,7 +29,8 @@ class Options:
     """How to measure.
 
     hops: per bundle, over all rounds; minutes: of audio per bundle, in place of hops. paced: by the hop clock instead
-    of back-to-back. hog: with all other cores busy. realtime: with real-time scheduling and locked memory.
+    of back-to-back. hog: with all other cores busy. realtime: with real-time scheduling and locked memory. song: to
+    feed, None for the default clip.
     """
 
     hops: int = 1000
@@ -38,6 +40,7 @@ class Options:
     device: str = HOST
     hog: bool = False
     realtime: bool = False
+    song: Path | None = None
 
     def hops_of(self, spec: StreamSpec) -> int:
         """How many hops of this stream to measure."""
@@ -52,7 +55,8 @@ def run_suite(bundles: Sequence[Bundle], options: Options, quiet: bool = False) 
     cores = share_cores(options.threads) if options.hog else None
     shares = [split_hops(options.hops_of(bundle.manifest.spec)) for bundle in bundles]
     sounds = [
-        load_sound(bundle.manifest.spec, WARMUP_HOPS + share[0]) for bundle, share in zip(bundles, shares, strict=True)
+        load_sound(bundle.manifest.spec, WARMUP_HOPS + share[0], options.song)
+        for bundle, share in zip(bundles, shares, strict=True)
     ]
     rounds: list[list[Round]] = [[] for _ in bundles]
     turns = [index for turn in range(ROUNDS) for index, share in enumerate(shares) if turn < len(share)]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from ddtasnet_edge.benchmarks.process import run_module
 from ddtasnet_edge.benchmarks.realtime import RealTime
 from ddtasnet_edge.benchmarks.timing import HopTimes, measure_hops, measure_overhead, pool
 from ddtasnet_edge.benchmarks.worker import Job, Round, measure_round, peak_rss, to_npy
-from ddtasnet_edge.errors import EdgeError, MissingDependencyError
+from ddtasnet_edge.errors import AudioError, EdgeError, MissingDependencyError
 from ddtasnet_edge.runtimes.graph_io import GraphSession
 from ddtasnet_edge.session import Session
 from ddtasnet_edge.spec import FloatArray, StreamSpec
@@ -406,6 +407,41 @@ def test_the_input_is_consecutive_hops_of_the_clip() -> None:
     assert np.array_equal(few.hops, more.hops[:3])
     assert "Falcon 69" in few.description
     assert "CC BY-NC-SA" in few.description
+
+
+def write_song(path: Path, seconds: float, rate: int = 16000, channels: int = 2) -> FloatArray:
+    """A file of noise in float32; returns its samples [channels, n]."""
+    samples = np.random.default_rng(3).uniform(-1, 1, (channels, round(seconds * rate))).astype(np.float32)
+    soundfile.write(path, samples.T, rate, subtype="FLOAT")
+    return samples
+
+
+def test_the_input_is_the_middle_of_a_song_that_is_named(tmp_path: Path) -> None:
+    samples = write_song(tmp_path / "mine.wav", 14.0)
+    made = sound.load_sound(SPEC, 1_000_000, tmp_path / "mine.wav")
+    assert np.array_equal(made.hops.transpose(1, 0, 2).reshape(2, -1), samples[:, 2 * 16000 : 12 * 16000])
+    assert made.description == "10.0 s of mine.wav (audio supplied by the user)"
+
+
+def test_a_song_of_another_kind_is_made_to_fit(tmp_path: Path) -> None:
+    write_song(tmp_path / "mine.wav", 2.0, rate=8000, channels=1)
+    music = sound.load_music(SPEC, tmp_path / "mine.wav")
+    assert music.samples.shape == (2, 2 * 16000)
+
+
+def test_a_song_that_is_hardly_one_is_refused(tmp_path: Path) -> None:
+    write_song(tmp_path / "click.wav", 0.3)
+    with pytest.raises(AudioError, match=r"click\.wav has 0\.30 s, expected at least 1 s; give a longer song"):
+        sound.load_sound(SPEC, 10, tmp_path / "click.wav")
+
+
+def test_a_song_that_cannot_be_read_here_is_never_replaced_by_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(*_args: object, **_options: object) -> None:
+        raise MissingDependencyError("no PyAV")
+
+    monkeypatch.setattr(sound, "open_audio", not_installed)
+    with pytest.raises(MissingDependencyError, match="no PyAV"):
+        sound.load_sound(SPEC, 10, Path("song.m4a"))
 
 
 def test_the_input_is_noise_and_says_so_without_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import platform
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from ddtasnet_edge import api
 from ddtasnet_edge.benchmarks import cli, suite
@@ -171,6 +173,14 @@ def test_real_time_on_another_system_is_refused(
     line = refused([*bundles, "--paced", "--realtime"], capsys)
     assert "--realtime needs sched_setscheduler and mlockall as Linux has them, this is Darwin" in line
     assert worker.jobs == []
+
+
+def test_a_song_is_fed_and_named(bundles: list[str], worker: FakeWorker, tmp_path: Path) -> None:
+    song, destination = tmp_path / "mine.wav", tmp_path / "report.json"
+    soundfile.write(song, np.random.default_rng(0).uniform(-0.5, 0.5, (5 * 44100, 2)), 44100)
+    assert cli.main([bundles[0], "--hops", "3", "--song", str(song), "--json", str(destination), "--quiet"]) == 0
+    assert len(worker.jobs) == 3
+    assert json.loads(destination.read_text())["input"] == "5.0 s of mine.wav (audio supplied by the user)"
 
 
 @pytest.mark.usefixtures("worker")

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from ddtasnet_edge.benchmarks.remote.install import check_extra, extra_for, pip_
 from ddtasnet_edge.benchmarks.remote.jobs import JobFailedError
 from ddtasnet_edge.benchmarks.remote.look import Board, Interpreter
 from ddtasnet_edge.benchmarks.remote.place import SshPlace, open_board
+from ddtasnet_edge.benchmarks.sound import load_sound
 from ddtasnet_edge.benchmarks.suite import Options
 from ddtasnet_edge.bundle import Bundle, read_bundle
 from ddtasnet_edge.errors import ConfigError, EdgeError
@@ -80,7 +83,28 @@ def test_bundles_are_timed_there(installed: Installed, bundle: Bundle) -> None:
     )
     assert len(result.hop_times.times_us) == HOPS
     assert result.runtime.startswith("ai-edge-litert")
-    assert "noise" in report.input
+
+
+def test_the_music_that_is_timed_there_is_that_of_a_run_here(
+    installed: Installed, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The light install has no clip; what it reads from ours is held against what a run here would feed."""
+    sent: list[Path] = []
+    send = installed.place.send
+    monkeypatch.setattr(installed.place, "send", lambda path: sent.append(path) or send(path))
+    report = bench_on(installed.place, [bundle], Options(hops=HOPS))
+    here = load_sound(bundle.manifest.spec, 1_000_000)
+    assert report.input == here.description
+    assert "Falcon 69" in report.input
+    song = next(installed.board.temporary.glob(f"*/sent/*/{sent[0].name}"))
+    assert np.array_equal(load_sound(bundle.manifest.spec, 1_000_000, song).hops, here.hops)
+
+
+def test_a_song_of_the_user_is_timed_there(installed: Installed, bundle: Bundle, tmp_path: Path) -> None:
+    song = tmp_path / "my song.wav"
+    soundfile.write(song, np.random.default_rng(0).uniform(-0.5, 0.5, (96_000, 2)), 48_000)
+    report = bench_on(installed.place, [bundle], Options(hops=HOPS, song=song))
+    assert report.input == "2.0 s of my song.wav (audio supplied by the user)"
 
 
 def test_a_benchmark_survives_killed_connections(installed: Installed, bundle: Bundle) -> None:
@@ -203,6 +227,7 @@ OPTIONS = st.builds(
     threads=st.integers(1, 64),
     paced=st.booleans(),
     device=st.sampled_from(["host", "rpi", "rpi5"]),
+    song=st.none() | st.just(Path("a song.wav")),
     hog=st.booleans(),
     realtime=st.booleans(),
 )
@@ -244,6 +269,7 @@ def test_a_report_that_cannot_be_read(answer: str, tmp_path: Path) -> None:
         bench_on(place, [read_bundle(make_bundle(tmp_path / "a.edge"))], Options())
     ((module, arguments),) = place.ran
     assert (module, list(arguments[-3:])) == ("remote.command", ["--json", "/made/bench.json", "/sent/a.edge"])
+    assert list(arguments)[list(arguments).index("--song") + 1] == "/sent/music.wav"
 
 
 PYTHON = Interpreter("python3", "3.12.1", 64, True)
