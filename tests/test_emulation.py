@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -346,7 +347,37 @@ def test_what_a_killed_set_up_left_is_removed_by_the_next(tmp_path: Path, monkey
     with sysroot.locked(tmp_path, said.append):
         assert [path.name for path in tmp_path.rglob(".*")] == []
         assert (finished / "usr").is_dir()
-    assert said == ["removing 2 MB that a set-up left which was killed"]
+    assert said == ["removing what a killed set-up left (2 MB)"]
+
+
+ORPHANED = """
+import sys
+from pathlib import Path
+from ddtasnet_edge.benchmarks.emulation import sysroot
+
+cache = Path(sys.argv[1])
+sys.executable = str(cache / "pip")
+with sysroot.locked(cache, print):
+    sysroot._install("nothing", cache / ".site-late", cache / "constraints.txt")
+"""
+
+
+def test_a_pip_that_outlives_its_set_up_is_waited_for(tmp_path: Path) -> None:
+    pip = tmp_path / "pip"
+    pip.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 2\nmkdir {tmp_path}/.site-late\n")
+    pip.chmod(0o755)
+    with subprocess.Popen([sys.executable, "-c", ORPHANED, str(tmp_path)]) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+    said: list[str] = []
+    with sysroot.locked(tmp_path, said.append):
+        assert not (tmp_path / ".site-late").exists()
+    assert said == [
+        "another process is setting up emulated boards; waiting for it",
+        "removing what a killed set-up left (0 MB)",
+    ]
 
 
 def test_what_a_set_up_that_still_runs_has_made_stays(tmp_path: Path) -> None:

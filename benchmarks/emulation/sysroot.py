@@ -42,7 +42,8 @@ def cache_folder() -> Path:
 def locked(cache: Path, hear: Hear) -> Iterator[None]:
     """Set up by one process at a time; others wait for it and find what it made. Raises EdgeError.
 
-    What a process that was killed left half made is removed first.
+    What a process that was killed left half made is removed first. The lock can be inherited: pip goes on when this
+    process is killed, and holds it until it has ended.
     """
     import fcntl  # not everywhere; qemu is not either
 
@@ -53,6 +54,7 @@ def locked(cache: Path, hear: Hear) -> Iterator[None]:
         except BlockingIOError:
             hear("another process is setting up emulated boards; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)
         _remove_leftovers(cache, hear)
         yield
 
@@ -62,7 +64,7 @@ def _remove_leftovers(cache: Path, hear: Hear) -> None:
     # `files.writing_folder` and `files.writing_file` make what is not whole under names that begin with a dot.
     leftovers = [path for folder in (cache, cache / "boards") for path in folder.glob(".*") if path.is_dir()]
     if leftovers:
-        hear(f"removing {sum(map(megabytes, leftovers)):.0f} MB that a set-up left which was killed")
+        hear(f"removing what a killed set-up left ({sum(map(megabytes, leftovers)):.0f} MB)")
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -124,7 +126,8 @@ def _install(requirement: str, place: Path, constraints: Path) -> None:
         *(part for platform in PLATFORMS for part in ("--platform", platform)),
         requirement,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # With the lock, see `locked`; nothing else here can be inherited.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, close_fds=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         reason = errors[-1] if errors else "pip said nothing"
