@@ -11,7 +11,9 @@ from typing import Any
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.estimate.answer import (
     COLUMNS,
+    ESTIMATED,
     LEGEND,
+    MEASURED,
     MEBIBYTE,
     Answer,
     Goal,
@@ -30,6 +32,11 @@ from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.figures import check_plot
 
 ANY_PI = "rpi"
+# Which machine the column MB speaks of.
+PEAKS_OF = {
+    ESTIMATED: "from peaks on x86-64, assumed to be the same on ARM",
+    MEASURED: "the peak on that very machine",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class BoardAnswer:
         return [
             *notes([self.profile]),
             *([] if self.title == self.profile.title else [other]),
+            *(f"MB {how}: {PEAKS_OF[how]}" for how in sorted({verdict.how for verdict in self.shown.verdicts})),
             *(f"{name}: not in this answer, as no board has figures of its runtime" for name in self.left_out),
         ]
 

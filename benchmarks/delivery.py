@@ -19,7 +19,8 @@ def deliver(arguments: argparse.Namespace, values: Mapping[str, Any], show: Call
     return console.EXIT_OK
 
 
-def print_times(report: BenchReport) -> None:
-    """The table of times per hop, and the facts beside it."""
-    console.print_table(f"Time per hop, {report.mode}", COLUMNS, report.rows())
+def print_times(report: BenchReport, place: str = "") -> None:
+    """The table of times per hop, and the facts beside it. place: where it was measured, when that is not here."""
+    where = f" on {place}" if place else ""
+    console.print_table(f"Time per hop{where}, {report.mode}", COLUMNS, report.rows())
     print(LEGEND, *report.notes(), sep="\n")

@@ -78,11 +78,17 @@ class RemoteReport:
     times: BenchReport
     answer: BoardAnswer | None
 
+    @property
+    def place(self) -> str:
+        """The board as the user wrote it, and its processor."""
+        return f"{self.parity.place} ({self.parity.results[0].machine})"
+
     def print(self) -> None:
         """Tables and facts."""
         _print_parity(self.parity)
-        print_times(self.times)
+        print_times(self.times, self.place)
         print(*self.setup, sep="\n")
+        print(f"sizes: RSS and the light install are those on {self.place}, graph files are the same everywhere")
         if self.answer is not None:
             self.answer.print()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -160,6 +161,14 @@ def test_a_result_is_that_of_the_very_bundle(tiny: Workshop) -> None:
     assert verdict.how == "estimated"
 
 
+def test_an_answer_says_which_machine_its_sizes_are_of(tiny: Workshop) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    estimated, measured_there = (answer_for("rpi3", [bundle], Goal(), report) for report in (None, measured(bundle)))
+    assert "MB estimated: from peaks on x86-64, assumed to be the same on ARM" in estimated.notes()
+    assert "MB measured: the peak on that very machine" in measured_there.notes()
+    assert not any(note.startswith("MB estimated") for note in measured_there.notes())
+
+
 def test_several_threads_are_named_and_say_nothing_of_one_core(tiny: Workshop) -> None:
     bundle = tiny.bundle("tflite", "float32")
     found = answer_for("rpi3", [bundle], Goal(), measured(bundle, threads=4))
@@ -234,6 +243,10 @@ def test_a_board_over_ssh_is_held_against_pytorch_and_timed(
     said = capsys.readouterr().out
     assert "Parity on" in said
     assert "light install: ddtasnet-edge[tflite]" in said
+    there = f"{sshd.HOST} ({platform.machine()})"
+    assert f"Time per hop on {there}, back-to-back" in said
+    assert f"sizes: RSS and the light install are those on {there}, " in said
+    assert report["bench"]["input"].startswith("The Easton Ellises")
     assert loopback.leftovers() == []
 
 
