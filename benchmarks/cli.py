@@ -62,8 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     defaults = Options()
-    parser = console.parser("ddtasnet-bench", "Measure how long bundles take per hop on this machine.", EXAMPLES)
-    parser.add_argument("bundles", metavar="BUNDLE", nargs="*", type=Path, help="bundle folders (default: build one)")
+    parser = console.parser("ddtasnet-bench", "Measure how long bundles take per hop, here or on a board.", EXAMPLES)
+    parser.add_argument(
+        "bundles",
+        metavar="BUNDLE",
+        nargs="*",
+        type=Path,
+        help="bundle folders (default: build one; with --emulate and --host small, float32 and INT8, on each runtime)",
+    )
     parser.add_argument(
         "--device",
         default=defaults.device,
