@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,8 @@ from ddtasnet_edge.benchmarks.performance_plots import plot_floor, plot_hops, pl
 from ddtasnet_edge.benchmarks.report import PACED, BenchReport
 from ddtasnet_edge.benchmarks.scaling import ScalingReport
 from ddtasnet_edge.benchmarks.scaling_report import Table
-
-#: Makes a section of the values of a JSON file; the pictures that it shows go into the folder.
-Section = Callable[[Mapping[str, Any], Path], str]
-
-# What a column of numbers may hold.
-NUMBER = re.compile(r"-$|[-+\d.]+( late|x|%)?$")
+from ddtasnet_edge.markdown import blocks, bullets, table
+from ddtasnet_edge.pages import Section
 
 
 def bench_section(values: Mapping[str, Any], folder: Path) -> str:
@@ -30,7 +25,7 @@ def bench_section(values: Mapping[str, Any], folder: Path) -> str:
     found = BenchReport.from_dict(values)
     plot_hops(found, folder / "performance-hops.png")
     plot_floor(found, folder / "performance-floor.png")
-    return _blocks(
+    return blocks(
         "## Time per hop",
         _bench_facts(found),
         "![How long hops took](performance-hops.png)",
@@ -40,21 +35,21 @@ def bench_section(values: Mapping[str, Any], folder: Path) -> str:
 
 def paced_section(values: Mapping[str, Any], folder: Path) -> str:  # noqa: ARG001 - without a picture
     """Of `ddtasnet-bench --paced`: the tails."""
-    return _blocks("## Paced by the hop clock", _bench_facts(BenchReport.from_dict(values)))
+    return blocks("## Paced by the hop clock", _bench_facts(BenchReport.from_dict(values)))
 
 
 def peers_section(values: Mapping[str, Any], folder: Path) -> str:  # noqa: ARG001 - without a picture
     """Of `ddtasnet-bench --peers`: our bundles beside what else can be made of the same model."""
     found = PeersReport.from_dict(values)
-    return _blocks(
+    return blocks(
         "## The same weights through other tools",
         _command(
             "--peers", "--model", found.model, *_device(found.device), *_threads(found.threads), "--hops", found.hops
         ),
-        _table(peers_report.COLUMNS, found.rows()),
+        table(peers_report.COLUMNS, found.rows()),
         peers_report.LEGEND,
-        _table(peers_report.COMPARISON_COLUMNS, [each.row() for each in found.comparisons()]),
-        _list(found.facts()),
+        table(peers_report.COMPARISON_COLUMNS, [each.row() for each in found.comparisons()]),
+        bullets(found.facts()),
     )
 
 
@@ -64,7 +59,7 @@ def scaling_section(values: Mapping[str, Any], folder: Path) -> str:
     plot_scaling(found, folder / "performance-scaling.png")
     presets = ",".join(dict.fromkeys(model.preset for model in found.models))
     first = found.runs[0]
-    return _blocks(
+    return blocks(
         "## Scaling",
         _command("--scaling", "--model", presets, *_device(first.device), "--hops", first.hops),
         "![p99 over presets](performance-scaling.png)",
@@ -74,29 +69,29 @@ def scaling_section(values: Mapping[str, Any], folder: Path) -> str:
         _titled(scaling_report.measured(found)),
         scaling_report.LEGEND,
         _titled(scaling_report.on_paper(found)),
-        _list(scaling_report.notes(found)),
+        bullets(scaling_report.notes(found)),
     )
 
 
 def passes_section(values: Mapping[str, Any], folder: Path) -> str:  # noqa: ARG001 - without a picture
     """Of `ddtasnet-bench --passes`: what each pass of the step gains."""
     found = PassReport.from_dict(values)
-    return _blocks(
+    return blocks(
         "## What the passes of the step gain",
         _command("--passes", "--model", found.model, *_device(found.device), "--hops", found.hops),
-        _table(pass_suite.COLUMNS, found.rows()),
+        table(pass_suite.COLUMNS, found.rows()),
         pass_suite.LEGEND,
-        _list(found.notes()),
+        bullets(found.notes()),
     )
 
 
 #: In the order of the page; the names are those of its options.
-SECTIONS: dict[str, tuple[Section, str]] = {
-    "bench": (bench_section, "ddtasnet-bench"),
-    "peers": (peers_section, "ddtasnet-bench --peers"),
-    "passes": (passes_section, "ddtasnet-bench --passes"),
-    "scaling": (scaling_section, "ddtasnet-bench --scaling"),
-    "paced": (paced_section, "ddtasnet-bench --paced"),
+SECTIONS = {
+    "bench": Section.of_one(bench_section, "ddtasnet-bench"),
+    "peers": Section.of_one(peers_section, "ddtasnet-bench --peers"),
+    "passes": Section.of_one(passes_section, "ddtasnet-bench --passes"),
+    "scaling": Section.of_one(scaling_section, "ddtasnet-bench --scaling"),
+    "paced": Section.of_one(paced_section, "ddtasnet-bench --paced"),
 }
 
 
@@ -107,10 +102,10 @@ def _bench_facts(found: BenchReport) -> str:
     flags = {"--paced": found.mode == PACED, "--hog": found.cores is not None, "--realtime": realtime}
     length = ["--hops", found.hops] if found.minutes is None else ["--minutes", f"{found.minutes:g}"]
     options = [*_device(found.device), *(flag for flag, given in flags.items() if given), *_threads(found.threads)]
-    return _blocks(
+    return blocks(
         _command(*bundles, *options, *length),
-        _table(report.COLUMNS, found.rows()),
-        _list([*report.LEGEND.splitlines(), *found.notes()]),
+        table(report.COLUMNS, found.rows()),
+        bullets([*report.LEGEND.splitlines(), *found.notes()]),
     )
 
 
@@ -129,21 +124,5 @@ def _command(*arguments: object) -> str:
     return f"```sh\nddtasnet-bench {shlex.join(map(str, arguments))} --json FILE\n```"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = list(rows)
-    # Numbers are right-aligned.
-    rules = ["--:" if all(NUMBER.match(row[index]) for row in cells) else "---" for index in range(len(columns))]
-    lines = [columns, rules, *cells]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def _titled(table: Table) -> str:
-    return f"### {table.title}\n\n{_table(table.columns, table.rows)}"
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _blocks(*blocks: str) -> str:
-    return "\n\n".join(blocks)
+def _titled(found: Table) -> str:
+    return f"### {found.title}\n\n{table(found.columns, found.rows)}"
