@@ -86,6 +86,17 @@ def test_validation_rises(music: Music, tmp_path: Path) -> None:
     assert rows[-1].loss < rows[0].loss
 
 
+def test_a_run_that_stood_still_validates_once(music: Music, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=None, minutes=10.0, validations=20)
+
+    def stand_still(position: Position, _: float) -> None:
+        if position.step in (2, 5):
+            position.seconds += 300.0
+
+    rows = make(music, tmp_path, settings).run(stand_still)
+    assert [row.step for row in rows] == [2, 5]
+
+
 def test_a_step_of_the_optimizer_moves_wide_and_narrow_layers_alike() -> None:
     """Or the thousand inputs of the first memories would throw their gates into saturation within a few steps."""
     model = torch.nn.ModuleDict({str(inputs): torch.nn.Linear(inputs, 4) for inputs in (8, 32, 64, 1024)})

@@ -216,7 +216,8 @@ class Trainer:
             usdr=scores,
         )
         position.rows.append(row)
-        position.validations += 1
+        # Those that a pause (a laptop that slept) has skipped are not made up for, one after the other.
+        position.validations = max(position.validations + 1, int(self.progress * settings.validations))
         if row.mean > position.best:
             position.best = row.mean
             self._save_weights(BEST)
