@@ -126,7 +126,8 @@ def parity_at(
     references = References(model, seconds)
     for bundle in bundles:
         references.model(bundle)  # refuses before anything runs
-    with tempfile.TemporaryDirectory() as folder:
+    # After an error other works may still write here; the place ends them.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         works = [
             partial(_trace_there, place, bundle, references.clip(bundle), Path(folder, str(index)))
             for index, bundle in enumerate(bundles)
@@ -139,7 +140,10 @@ def parity_at(
 
 
 def results_of(works: Sequence[Callable[[], T]], jobs: int) -> Iterator[T]:
-    """What each work returns, in their order, at most `jobs` at once. After an error or Ctrl-C no other is begun."""
+    """What each work returns, in their order, at most `jobs` at once.
+
+    After an error or Ctrl-C no other is begun, and those that run are not waited for: ending them is for the place.
+    """
     if jobs == 1:
         # In this thread, where Ctrl-C arrives.
         yield from (work() for work in works)
@@ -149,7 +153,7 @@ def results_of(works: Sequence[Callable[[], T]], jobs: int) -> Iterator[T]:
         futures = [pool.submit(work) for work in works]
         yield from (future.result() for future in futures)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class References:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from ddtasnet_edge.benchmarks.emulation.debian import closure, read_index, unpac
 from ddtasnet_edge.benchmarks.emulation.download import download
 from ddtasnet_edge.benchmarks.emulation.place import EmulatedPlace, find_emulator
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, describe_machine
+from ddtasnet_edge.benchmarks.process import ProcessDiedError
 from ddtasnet_edge.errors import DeviceError, EdgeError
+from tests.sshd import until
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -280,6 +283,22 @@ def test_what_fails_on_an_emulated_board_is_said_in_a_line(tmp_path: Path, scrip
         fake(tmp_path, script).run("trace_worker", [])
 
 
+def test_what_runs_on_a_board_ends_with_it(tmp_path: Path) -> None:
+    emulated = fake(tmp_path, f"touch {tmp_path}/started-$$; exec sleep 600")
+    works = [partial(emulated.run, "trace_worker", []) for _ in range(2)]
+    ended: list[BaseException | None] = []
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(work) for work in works]
+        for _ in until():
+            if len(list(tmp_path.glob("started-*"))) == 2:
+                break
+        emulated.processes.end()
+        ended += [future.exception(timeout=30) for future in futures]
+    assert [type(error) for error in ended] == [ProcessDiedError, ProcessDiedError]
+    with pytest.raises(DeviceError, match="the emulated board is gone"):
+        emulated.run("trace_worker", [])
+
+
 def test_files_come_back_whole(tmp_path: Path) -> None:
     emulated = fake(tmp_path, "")
     Path(emulated.make_path("result")).write_text("stems")
@@ -367,9 +386,9 @@ def test_a_pip_that_outlives_its_set_up_is_waited_for(tmp_path: Path) -> None:
     pip.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 2\nmkdir {tmp_path}/.site-late\n")
     pip.chmod(0o755)
     with subprocess.Popen([sys.executable, "-c", ORPHANED, str(tmp_path)]) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        for _ in until():
+            if (tmp_path / "started").exists():
+                break
         process.kill()
     said: list[str] = []
     with sysroot.locked(tmp_path, said.append):

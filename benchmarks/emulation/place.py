@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddtasnet_edge import files
@@ -26,11 +27,47 @@ EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 DAMAGED = "error while loading shared libraries"
 
 
+class Processes:
+    """What runs on a board now. A module takes minutes there, and none may outlive the place."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+        """Status and stderr of a command. Raises DeviceError after the end."""
+        with self._lock:
+            if self._ended:
+                raise DeviceError("the emulated board is gone; start again")
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment
+            )
+            self._running.add(process)
+        try:
+            _, said = process.communicate()
+        finally:
+            # It has ended, or Ctrl-C came in between.
+            process.kill()
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+        return process.returncode, said
+
+    def end(self) -> None:
+        """Stop all, whichever thread waits for them, and start no other."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                process.kill()
+
+
 @dataclass(frozen=True)
 class EmulatedPlace:
     """A board under qemu's user-mode emulation. It shares the files of this machine, so nothing is copied.
 
-    root: of the board's system; sites: folders with packages, the first wins; scratch: for what modules write.
+    root: of the board's system; sites: folders with packages, the first wins; scratch: for what modules write;
+    processes: those that modules run in.
     """
 
     board: Board
@@ -38,6 +75,7 @@ class EmulatedPlace:
     root: Path
     sites: tuple[Path, ...]
     scratch: Path
+    processes: Processes = field(default_factory=Processes, compare=False)
 
     @property
     def name(self) -> str:
@@ -55,21 +93,15 @@ class EmulatedPlace:
         return str(self.scratch / name)
 
     def run(self, module: str, arguments: Sequence[str]) -> None:
-        done = subprocess.run(
-            [*self.python(), "-m", f"ddtasnet_edge.benchmarks.{module}", *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env=self.environment(),
-        )
-        if done.returncode == 0:
+        command = [*self.python(), "-m", f"ddtasnet_edge.benchmarks.{module}", *arguments]
+        status, stderr = self.processes.run(command, self.environment())
+        if status == 0:
             return
-        lines = done.stderr.strip().splitlines()
-        if done.returncode < 0:
-            name = signal.Signals(-done.returncode).name
+        lines = stderr.strip().splitlines()
+        if status < 0:
+            name = signal.Signals(-status).name
             raise ProcessDiedError(f"{self.name}: the process died of {name}; {lines[-1] if lines else ''}")
-        said = lines[-1] if lines else f"ended with {done.returncode} and said nothing"
+        said = lines[-1] if lines else f"ended with {status} and said nothing"
         # The system in the cache lacks a file, and nothing would fetch it again.
         cure = f"; remove {self.root.parents[1]} and run again" if DAMAGED in said else ""
         raise EdgeError(f"{self.name}: {said}{cure}")
@@ -95,7 +127,7 @@ class EmulatedPlace:
 def emulated_place(
     board: Board, extras: Sequence[str], wheel: Path, cache: Path, hear: Callable[[str], None]
 ) -> Iterator[EmulatedPlace]:
-    """Set up what is not there yet, then a place until the block ends.
+    """Set up what is not there yet, then a place until the block ends, and with it whatever runs there.
 
     extras: of the runtimes that bundles will need; wheel: of this package; hear: hears of every step that takes time.
     Raises DeviceError without qemu or without what the network should bring.
@@ -104,10 +136,14 @@ def emulated_place(
     with locked(cache, hear):
         root = prepare_root(board, cache, hear)
         sites = tuple(prepare_site(extra, wheel, cache, hear) for extra in extras)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(Path(scratch, "package"))
-        yield EmulatedPlace(board, emulator, root, (Path(scratch, "package"), *sites), Path(scratch))
+        place = EmulatedPlace(board, emulator, root, (Path(scratch, "package"), *sites), Path(scratch))
+        try:
+            yield place
+        finally:
+            place.processes.end()
 
 
 def find_emulator() -> str:
