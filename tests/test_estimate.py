@@ -293,7 +293,7 @@ def test_every_line_of_the_legends_is_whole_as_the_page_lists_them() -> None:
 
 def test_dispatch_is_what_its_source_says_and_more_than_was_fitted() -> None:
     values = json.loads((Path(__file__).parent.parent / "docs/performance/estimate.json").read_text())
-    fitted = HostReport.from_dict(values["host"]).profile().values()
+    fitted = HostReport.from_dict(values["host"]).profile.values()
     for profile in load_profiles():
         for name in (f"{runtime}.{kind}" for runtime in RUNTIMES.values() for kind in ("hop_us", "operator_us")):
             found = profile.figures[name]

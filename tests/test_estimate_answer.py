@@ -49,7 +49,7 @@ def test_a_row_has_what_a_user_asks_for() -> None:
     columns = dict(zip(COLUMNS, found().rows()[0], strict=True))
     assert (columns["board"], columns["model"], columns["how"]) == ("board", "small", ESTIMATED)
     assert (columns["ms"], columns["budget"], columns["RTF"]) == ("0.400", "1.000", "0.400")
-    assert (columns["cores"], columns["late"], columns["MB"]) == ("1", NO, "51")
+    assert (columns["cores"], columns["late"], columns["MB"]) == ("1", NO, "56")
 
 
 def test_headroom_decides_and_not_the_budget_alone() -> None:

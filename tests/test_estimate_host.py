@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,20 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddtasnet_edge.benchmarks.estimate import host_suite, validation
+from ddtasnet_edge.benchmarks.estimate import host_suite, host_worker, validation
 from ddtasnet_edge.benchmarks.estimate.cost import PRESET_COSTS, StepCost, Work, preset_costs
 from ddtasnet_edge.benchmarks.estimate.host import Measured, fit_profile, solve_non_negative
 from ddtasnet_edge.benchmarks.estimate.host_suite import HostReport, read_caches
+from ddtasnet_edge.benchmarks.estimate.host_worker import ShortRound
 from ddtasnet_edge.benchmarks.estimate.memory import PEAKS, peak_bytes
 from ddtasnet_edge.benchmarks.estimate.model import estimate
 from ddtasnet_edge.benchmarks.estimate.preset_costs import main as write_costs
 from ddtasnet_edge.benchmarks.estimate.probes import PROBES
 from ddtasnet_edge.benchmarks.estimate.profile import Cache, DeviceProfile
-from ddtasnet_edge.benchmarks.report import BenchReport
-from ddtasnet_edge.benchmarks.suite import Options
+from ddtasnet_edge.benchmarks.sound import load_sound
+from ddtasnet_edge.benchmarks.worker import Job
 from ddtasnet_edge.config import PRESETS
 from ddtasnet_edge.errors import DeviceError
-from tests.test_bench_report import a_report, a_result, a_round
+from ddtasnet_edge.runtimes import open_session
+from ddtasnet_edge.session import Session
+from ddtasnet_edge.spec import FloatArray
+from tests.bundles import Workshop
 from tests.test_estimate import MB, board, figure
 
 CACHES = (Cache("l2", MB, 1, "a test"), Cache("l3", 16 * MB, 2, "a test"))
@@ -45,7 +49,8 @@ def probe(model: str, weights: int, dtype: str, truth: DeviceProfile = HOST, noi
     """A bundle with so many weights as the true machine would have run it."""
     size = round(weights * {"float32": 4, "int8": 1, "int4": 0.6}[dtype])
     cost = StepCost(model, "tflite", dtype, 1e4, (Work(dtype, size, 2 * weights),), 300, 1000, size)
-    return Measured(cost, noise * estimate(truth, cost).us, 5.0, 80e9, 50_000_000 + 2 * size)
+    us = noise * estimate(truth, cost).us
+    return Measured(cost, (1.5 * us, us, 1.2 * us), 1.1 * us, 5.0, 80e9, 50_000_000 + 2 * size)
 
 
 def probes(noise: float = 1.0) -> list[Measured]:
@@ -67,7 +72,7 @@ def test_a_fit_predicts_what_it_never_saw() -> None:
     for weights in (500_000, 2_000_000, 30_000_000, 100_000_000):
         for dtype in ("float32", "int8", "int4"):
             unseen = probe("tiny", weights, dtype)
-            assert estimate(profile, unseen.cost).us == pytest.approx(unseen.p50_us, rel=0.02)
+            assert estimate(profile, unseen.cost).us == pytest.approx(unseen.us, rel=0.02)
 
 
 def test_a_fit_to_a_slower_machine_is_slower() -> None:
@@ -102,13 +107,46 @@ def test_what_would_be_negative_is_zero() -> None:
     assert found == pytest.approx([1.5, 0.0])
 
 
+def test_the_session_is_that_of_small_probes_and_never_negative() -> None:
+    """What it adds is a difference: of long hops on a busy machine it is anything, below zero too."""
+    noisy = [replace(each, overhead_us=5.0 if each.cost.working_set < 3 * MB else -400.0) for each in probes()]
+    assert fit_profile("Chip", 2, CACHES, noisy).values()["litert.hop_us"] == 5.0
+    broken = [replace(each, overhead_us=-1.0) for each in probes()]
+    assert fit_profile("Chip", 2, CACHES, broken).values()["litert.hop_us"] == 0.0
+
+
+def test_a_cache_that_others_use_too_is_fitted_to_a_sixteenth() -> None:
+    """The machine keeps 5/8 of the cache for us, which no quarter of it is; near that size it decides the time."""
+    truth = replace(HOST, caches=(CACHES[0], Cache("l3", 10 * MB, 2, "a test")))
+    names = list(PROBES)
+    sizes = (200_000, 900_000, 3_000_000, 4_000_000, 12_000_000, 17_000_000, 50_000_000)
+    points = [
+        probe(names[i], size, dtype, truth) for i, size in enumerate(sizes) for dtype in ("float32", "int8", "int4")
+    ]
+    profile = fit_profile("Chip", 2, CACHES, points)
+    assert profile.caches[-1].bytes == 10 * MB
+    unseen = probe("base", 15_000_000, "int8", truth)
+    assert estimate(profile, unseen.cost).us == pytest.approx(unseen.us, rel=0.02)
+
+
+def test_a_hop_is_that_of_the_fastest_round_and_repeats_as_its_halves_do() -> None:
+    measured = replace(probe("tiny", 500_000, "int8"), rounds_us=(40.0, 22.0, 20.0, 30.0))
+    assert measured.us == 20.0
+    assert measured.repeated == pytest.approx(22.0 / 20.0 - 1)
+    assert replace(measured, rounds_us=(40.0,)).repeated is None
+
+
 def test_presets_test_what_probes_fitted() -> None:
     found = report([*probes(), probe("tiny", 500_000, "int8", noise=1.25)])
     (check,) = found.checks()
     assert check.measured.cost.model == "tiny"
     assert check.error == pytest.approx(1 / 1.25 - 1, abs=0.02)
+    assert check.error_of_p50 == pytest.approx((check.error + 1) / 1.1 - 1)
     assert found.rows() == [["litert", "tiny", "int8", *check.row()[3:]]]
-    assert any("litert: mean error" in note for note in found.notes())
+    assert len(check.row()) == len(host_suite.COLUMNS)
+    (said,) = (note for note in found.notes() if note.startswith("litert: mean error"))
+    assert "0 of 1 points within 15%" in said
+    assert "halves of the rounds: 20.0% apart, at most 20.0%" in said
 
 
 def test_a_report_survives_json_and_is_computed_again() -> None:
@@ -163,7 +201,7 @@ def test_validation_prints_and_writes(
         (["--model", "tny"], "unknown preset 'tny'"),
         (["--target", "tflit"], "did you mean 'tflite'"),
         (["--hops", "0"], "at least 1"),
-        (["--repeats", "0"], "at least 1"),
+        (["--rounds", "0"], "at least 1"),
     ],
 )
 def test_validation_refuses_what_it_cannot_do(
@@ -185,30 +223,68 @@ def test_a_folder_without_the_presets_is_an_error(tmp_path: Path, capsys: pytest
     assert "no bundle at" in capsys.readouterr().err
 
 
-def test_measuring_builds_probes_first_and_repeats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each runtime in runs of its own; the fastest round of all repeats is what a bundle took."""
-    bundle = SimpleNamespace(manifest=SimpleNamespace(target="tflite", graph={"weight_bytes": 1}))
-    times = iter(([400.0, 300.0], [500.0, 350.0]))
+def test_measuring_builds_probes_first_and_takes_every_bundle_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorted by size in every round; the fastest round is what a bundle took."""
+    large, small = (fake_bundle(size) for size in (9, 1))
     built: list[str] = []
+    jobs: list[Job] = []
 
     def build(what: str) -> list[SimpleNamespace]:
         built.append(what)
-        return [bundle] if what == "presets" else []
+        return [large] if what == "presets" else [small]
 
-    def run(bundles: list[SimpleNamespace], options: Options, _: bool) -> BenchReport:
-        assert (bundles, options.hops) == ([bundle], 7)
-        rounds = tuple(a_round([each]) for each in next(times))
-        return a_report(replace(a_result("tflite", [1.0]), rounds=rounds))
+    def run(module: str, values: Job, _: object) -> dict[str, object]:
+        assert module == host_worker.MODULE
+        jobs.append(values)
+        turn = len(jobs)
+        return asdict(ShortRound("fake 1", 100.0 - turn, 200.0 - turn, float(turn), 1e9 * turn, 1000 * turn))
 
     monkeypatch.setattr(host_suite, "read_caches", lambda: CACHES)
     monkeypatch.setattr(host_suite, "build_probes", lambda *_: build("probes"))
     monkeypatch.setattr(host_suite, "build_presets", lambda *_: build("presets"))
-    monkeypatch.setattr(host_suite, "run_suite", run)
+    monkeypatch.setattr(host_suite, "run_process", run)
+    monkeypatch.setattr(host_suite, "load_sound", lambda *_: SimpleNamespace(hops=None, description="noise"))
     monkeypatch.setattr(host_suite, "cost_of", lambda _: preset_costs()[0])
-    found = host_suite.measure_host(tmp_path / "kept", ["tiny"], ["tflite"], hops=7, repeats=2, quiet=True)
+    found = host_suite.measure_host(tmp_path / "kept", ["tiny"], ["tflite"], hops=7, rounds=3, quiet=True)
     assert built == ["probes", "presets"]
-    assert [point.p50_us for point in found.points] == [300.0]
-    assert (found.rounds, found.presets, found.probes) == (6, list(found.points), [])
+    assert [job.weight_bytes for job in jobs] == [1, 9] * 3
+    assert {(job.hops, job.threads) for job in jobs} == {(7, 1)}
+    first = found.points[0]
+    assert (first.rounds_us, first.us, first.p50_us) == ((99.0, 97.0, 95.0), 95.0, 195.0)
+    assert (first.overhead_us, first.bandwidth, first.peak_rss_bytes) == (3.0, 5e9, 5000)
+    assert (found.rounds, found.runtimes) == (3, ("fake 1",))
+
+
+def fake_bundle(size: int) -> SimpleNamespace:
+    manifest = SimpleNamespace(target="tflite", spec=None, graph={"weight_bytes": size})
+    return SimpleNamespace(manifest=manifest, path=Path("bundle"))
+
+
+def test_a_short_round_is_of_hops_after_the_warm_up(tiny: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    hops = load_sound(bundle.manifest.spec, 4).hops
+    job = Job(str(bundle.path), 5, 2, threads=1, paced=False, weight_bytes=4096)
+    stepped: list[object] = []
+
+    def opener(path: str, threads: int) -> Session:
+        session = open_session(path, threads)
+        step = session.step
+
+        def counted(hop: FloatArray) -> FloatArray:
+            stepped.append(hop)
+            return step(hop)
+
+        monkeypatch.setattr(session, "step", counted)
+        return session
+
+    found = host_worker.measure_short_round(job, hops, opener)
+    # As many again beside executions of the graph, for what the session adds.
+    assert len(stepped) == 2 + 5 + 5
+    assert found.runtime.startswith("ai-edge-litert")
+    assert 0 < found.calm_us <= found.p50_us
+    assert found.bandwidth > 0
 
 
 @pytest.mark.parametrize("runtime", PEAKS)

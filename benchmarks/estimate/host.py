@@ -20,27 +20,42 @@ Array = NDArray[np.float64]
 DTYPES = (FLOAT, "int8", "int4")
 #: Multiply-accumulates per nanosecond where they are never what a product waits for.
 UNLIMITED = 1e4
-# How much of its largest cache a machine that others use too may have; the fit takes what suits the probes best.
-LARGEST_CACHE_SHARES = (1.0, 0.75, 0.5, 0.375, 0.25)
+# How much of its largest cache a machine that others use too may have; the fit takes what suits the probes best. In
+# small steps: a share that is a third off makes sets of about that size a third too fast or too slow.
+LARGEST_CACHE_SHARES = tuple(sixteenths / 16 for sixteenths in range(2, 17))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A bundle as measured: the middle hop, what its session adds, and how fast its bytes can be read at all.
+    """A bundle as measured: an undisturbed hop, what its session adds, and how fast its bytes can be read at all.
 
-    p50_us: of the fastest round. bandwidth: bytes per second of one thread, of a working set as large as the weights.
+    rounds_us: of each round, what a tenth of the hops was faster than. p50_us: the middle hop of the fastest round.
+    bandwidth: bytes per second of one thread, of a working set as large as the weights.
     """
 
     cost: StepCost
+    rounds_us: tuple[float, ...]
     p50_us: float
     overhead_us: float
     bandwidth: float
     peak_rss_bytes: int | None
 
+    @property
+    def us(self) -> float:
+        """Of the fastest round: whoever shares this machine slows whole rounds; the profile is that of it alone."""
+        return min(self.rounds_us)
+
+    @property
+    def repeated(self) -> float | None:
+        """How far two measurements are apart, of every other round each; None with a single round."""
+        first, second = self.rounds_us[::2], self.rounds_us[1::2]
+        return max(min(first), min(second)) / min(first + second) - 1 if second else None
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Measured:
         """The inverse of `dataclasses.asdict`."""
-        return cls(**{**values, "cost": StepCost.from_dict(values["cost"])})
+        rebuilt = {"cost": StepCost.from_dict(values["cost"]), "rounds_us": tuple(values["rounds_us"])}
+        return cls(**{**values, **rebuilt})
 
 
 @dataclass(frozen=True)
@@ -98,13 +113,15 @@ def _by_runtime(probes: Sequence[Measured]) -> dict[str, list[Measured]]:
 def _fit(runtime: str, probes: Sequence[Measured], caches: Sequence[Cache]) -> Fit:
     levels = [*(cache.name for cache in caches), RAM]
     floors = _floors(probes, caches)
-    session = min(probe.overhead_us for probe in probes)
+    # Of the smaller third, as it is a difference, which the noise of a long hop can make anything.
+    smaller = sorted(probes, key=lambda probe: probe.cost.working_set)[: -(-len(probes) // 3)]
+    session = max(min(probe.overhead_us for probe in smaller), 0.0)
     columns = [_columns(probe.cost, caches) for probe in probes]
     names = ["operators", *levels, *DTYPES]
     if len(probes) < len(names):
         raise DeviceError(f"{len(probes)} probes of {runtime} are too few to fit {len(names)} figures to; measure more")
     matrix = np.array([[column[name] for name in names] for column in columns])
-    times = np.array([probe.p50_us for probe in probes])
+    times = np.array([probe.us for probe in probes])
     known = session + matrix @ np.array([floors.get(name, 0.0) for name in names])
     # Relative: a tenth of a small model counts as much as a tenth of a large one.
     weights = 1.0 / times

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate.cost import cost_of
 from ddtasnet_edge.benchmarks.estimate.host import Measured, fit_profile
+from ddtasnet_edge.benchmarks.estimate.host_worker import MODULE, ShortRound
 from ddtasnet_edge.benchmarks.estimate.model import Estimate, estimate
 from ddtasnet_edge.benchmarks.estimate.probes import PROBES, build_presets, build_probes
 from ddtasnet_edge.benchmarks.estimate.profile import Cache, DeviceProfile
 from ddtasnet_edge.benchmarks.machine import describe_machine
-from ddtasnet_edge.benchmarks.report import BenchReport, BundleResult
-from ddtasnet_edge.benchmarks.suite import ROUNDS, Options, run_suite
+from ddtasnet_edge.benchmarks.sound import load_sound
+from ddtasnet_edge.benchmarks.suite import run_process
+from ddtasnet_edge.benchmarks.worker import Job
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.config import PRESETS
 from ddtasnet_edge.errors import DeviceError
 
-#: Per bundle. With 30 bundles of a runtime, some of 20 ms per hop, a runtime takes several minutes.
-HOPS = 150
-COLUMNS = ("runtime", "model", "recipe", "measured", "predicted", "error")
+# Of each bundle and round. Neither the state nor what it holds changes what a hop computes, so few hops warm up.
+HOPS, WARMUP = 30, 20
+#: Disturbances last for seconds, so many rounds find what few long ones miss. A round takes a minute and a half.
+ROUNDS = 5
+#: What an estimate of this machine may be off by.
+GOAL = 0.15
+COLUMNS = ("runtime", "model", "recipe", "measured", "predicted", "error", "repeated", "p50")
 LEGEND = """\
-measured: p50 of a hop in ms, of the fastest round; predicted by the profile that the probes of the same run fitted"""
+measured: a hop in ms, of the fastest round, what a tenth of its hops was faster than
+predicted: by the profile that the probes of the same run fitted
+repeated: how far that is from itself, measured in every other round and in the rest
+p50: error against the middle hop of the fastest round"""
 
 
 @dataclass(frozen=True)
@@ -39,13 +50,21 @@ class HostCheck:
     @property
     def error(self) -> float:
         """Predicted / measured - 1."""
+        return self.predicted.us / self.measured.us - 1
+
+    @property
+    def error_of_p50(self) -> float:
+        """As `error`, against the middle hop, which whoever shares this machine makes longer."""
         return self.predicted.us / self.measured.p50_us - 1
 
     def row(self) -> list[str]:
         """Cells under COLUMNS."""
-        cost = self.measured.cost
-        times = (self.measured.p50_us, self.predicted.us)
-        return [cost.runtime, cost.model, cost.recipe, *(f"{us / 1000:.3f}" for us in times), f"{self.error:+.1%}"]
+        cost, repeated = self.measured.cost, self.measured.repeated
+        times = (self.measured.us, self.predicted.us)
+        return [
+            *(cost.runtime, cost.model, cost.recipe, *(f"{us / 1000:.3f}" for us in times), f"{self.error:+.1%}"),
+            *("-" if repeated is None else f"{repeated:.1%}", f"{self.error_of_p50:+.1%}"),
+        ]
 
 
 @dataclass(frozen=True)
@@ -76,20 +95,20 @@ class HostReport:
         """What it is tested on."""
         return [point for point in self.points if point.cost.model not in PROBES]
 
+    @cached_property
     def profile(self) -> DeviceProfile:
         """The profile of this machine."""
         return fit_profile(self.cpu, self.cores, self.caches, self.probes)
 
     def checks(self) -> list[HostCheck]:
         """Each preset beside its prediction."""
-        profile = self.profile()
-        return [HostCheck(point, estimate(profile, point.cost)) for point in self.presets]
+        return [HostCheck(point, estimate(self.profile, point.cost)) for point in self.presets]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: what was measured, then `profile` and `checks`, which follow from it."""
         return {
             **asdict(self),
-            "profile": self.profile().to_dict(),
+            "profile": self.profile.to_dict(),
             "checks": [{**asdict(check.predicted), "error": check.error} for check in self.checks()],
         }
 
@@ -112,8 +131,8 @@ class HostReport:
         """The facts beside the table, and the errors in sum."""
         runtimes = dict.fromkeys(point.cost.runtime for point in self.presets)
         measured = (
-            f"{self.hops} hops per bundle in {self.rounds} interleaved rounds, {len(self.probes)} bundles of probes "
-            f"and {len(self.presets)} of presets, a run for each runtime; input: {self.input}"
+            f"{self.hops} hops per bundle in each of {self.rounds} interleaved rounds, {len(self.probes)} bundles of "
+            f"probes and {len(self.presets)} of presets; input: {self.input}"
         )
         return [
             f"machine: {self.cpu}, {self.cores} cores, {self.system}; {', '.join(self.runtimes)}; one thread",
@@ -123,9 +142,18 @@ class HostReport:
         ]
 
     def _errors(self, runtime: str) -> str:
-        errors = [abs(check.error) for check in self.checks() if check.measured.cost.runtime == runtime]
-        mean, largest = sum(errors) / len(errors), max(errors)
-        return f"{runtime}: mean error {mean:.1%}, largest {largest:.1%}, over {len(errors)} points"
+        checks = [check for check in self.checks() if check.measured.cost.runtime == runtime]
+        errors = [abs(check.error) for check in checks]
+        inside = sum(error <= GOAL for error in errors)
+        sum_ = f"{runtime}: mean error {sum(errors) / len(errors):.1%}, largest {max(errors):.1%}, "
+        return sum_ + f"{inside} of {len(errors)} points within {GOAL:.0%}{self._repeated(runtime)}"
+
+    def _repeated(self, runtime: str) -> str:
+        of_runtime = [point.repeated for point in self.points if point.cost.runtime == runtime]
+        found = [repeated for repeated in of_runtime if repeated is not None]
+        if not found:
+            return ""
+        return f"; measured in halves of the rounds: {sum(found) / len(found):.1%} apart, at most {max(found):.1%}"
 
 
 def measure_host(
@@ -133,13 +161,13 @@ def measure_host(
     presets: Sequence[str] = tuple(PRESETS),
     targets: Sequence[str] = TARGETS,
     hops: int = HOPS,
-    repeats: int = 1,
+    rounds: int = ROUNDS,
     quiet: bool = False,
 ) -> HostReport:
     """Measure this machine. folder: keeps the bundles for the next time; what it lacks is built there first.
 
-    hops: per bundle and run; repeats: runs of ROUNDS rounds, of which the fastest counts: more of them where others
-    are at work beside. Raises DeviceError where Linux does not tell the caches, and other EdgeErrors.
+    hops: per bundle and round. rounds: each of every bundle in turn, of which the fastest counts. Raises DeviceError
+    where Linux does not tell the caches, and other EdgeErrors.
     """
     caches = read_caches()
     console.say(f"bundles are kept in {folder}; remove it to build them anew", quiet)
@@ -147,31 +175,28 @@ def measure_host(
         built = [*build_probes(folder, begin, targets), *build_presets(presets, folder, begin, targets)]
     # By size: whatever disturbs this machine for a while disturbs a preset and the probes next to it.
     bundles = sorted(built, key=lambda bundle: int(bundle.manifest.graph["weight_bytes"]))
-    runs = [_run([b for b in bundles if b.manifest.target == target], hops, repeats, quiet) for target in targets]
-    results = [result for run in runs for result in run.results]
-    ordered = [bundle for target in targets for bundle in bundles if bundle.manifest.target == target]
+    sounds = [load_sound(bundle.manifest.spec, WARMUP + hops) for bundle in bundles]
+    made: list[list[ShortRound]] = [[] for _ in bundles]
+    for turn in console.progress(range(rounds * len(bundles)), rounds * len(bundles), "measuring", quiet):
+        index = turn % len(bundles)
+        made[index].append(ShortRound(**run_process(MODULE, _job(bundles[index], hops), sounds[index].hops)))
     machine = describe_machine()
     return HostReport(
         cpu=machine.cpu,
         cores=machine.logical_cores,
         system=f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
-        runtimes=tuple(dict.fromkeys(result.runtime for result in results)),
+        runtimes=tuple(dict.fromkeys(each[0].runtime for each in made)),
         hops=hops,
-        rounds=min(ROUNDS, hops) * repeats,
-        input=runs[0].input,
+        rounds=rounds,
+        input=sounds[0].description,
         caches=caches,
-        points=tuple(_measured(bundle, result) for bundle, result in zip(ordered, results, strict=True)),
+        points=tuple(_measured(bundle, each) for bundle, each in zip(bundles, made, strict=True)),
     )
 
 
-def _run(bundles: Sequence[Bundle], hops: int, repeats: int, quiet: bool) -> BenchReport:
-    """All bundles of a runtime, each with the rounds of every repeat."""
-    reports = [run_suite(bundles, Options(hops=hops), quiet) for _ in range(repeats)]
-    pooled = (
-        replace(results[0], rounds=tuple(one for result in results for one in result.rounds))
-        for results in zip(*(report.results for report in reports), strict=True)
-    )
-    return replace(reports[0], results=tuple(pooled))
+def _job(bundle: Bundle, hops: int) -> Job:
+    weights = int(bundle.manifest.graph["weight_bytes"])
+    return Job(str(bundle.path), hops, WARMUP, threads=1, paced=False, weight_bytes=weights)
 
 
 def read_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
@@ -198,12 +223,12 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def _measured(bundle: Bundle, result: BundleResult) -> Measured:
+def _measured(bundle: Bundle, rounds: Sequence[ShortRound]) -> Measured:
     return Measured(
         cost=cost_of(bundle),
-        # Whoever shares this machine's memory disturbs whole rounds; the profile is that of the machine alone.
-        p50_us=min(one.hop_times.percentile_us(500) for one in result.rounds),
-        overhead_us=result.overhead_us or 0.0,
-        bandwidth=result.bandwidth,
-        peak_rss_bytes=result.peak_rss_bytes,
+        rounds_us=tuple(one.calm_us for one in rounds),
+        p50_us=min(one.p50_us for one in rounds),
+        overhead_us=median(one.overhead_us for one in rounds),
+        bandwidth=max(one.bandwidth for one in rounds),
+        peak_rss_bytes=max((one.peak_rss_bytes for one in rounds if one.peak_rss_bytes is not None), default=None),
     )

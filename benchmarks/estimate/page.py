@@ -16,10 +16,11 @@ from ddtasnet_edge import console, files
 from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate import answer, host_suite
 from ddtasnet_edge.benchmarks.estimate.cost import preset_costs
-from ddtasnet_edge.benchmarks.estimate.host_suite import HOPS, HostReport
+from ddtasnet_edge.benchmarks.estimate.host_suite import HOPS, ROUNDS, HostReport
 from ddtasnet_edge.benchmarks.estimate.page_text import (
     ADDING,
     DISPATCH,
+    HOST,
     INTRODUCTION,
     MEMORY,
     MODEL,
@@ -35,7 +36,6 @@ from ddtasnet_edge.benchmarks.estimate.published import (
     published,
     published_notes,
 )
-from ddtasnet_edge.benchmarks.suite import ROUNDS
 from ddtasnet_edge.dependencies import require
 from ddtasnet_edge.errors import EdgeError
 
@@ -71,8 +71,9 @@ def make_page(validation: Mapping[str, Any]) -> str:
         NOT_INDEPENDENT,
         NOT_REPRODUCED.format(once=f"{UNKNOWN_SEPARATOR.predict().us / 1000:.1f}"),
         "## The machine that this was written on",
+        HOST,
         _table(host_suite.COLUMNS, host.rows()),
-        _list([host_suite.LEGEND, *host.notes()]),
+        _list([*host_suite.LEGEND.splitlines(), *host.notes()]),
         MEMORY,
         "## Profiles",
         DISPATCH.format(fitted=_dispatch(host)),
@@ -86,17 +87,16 @@ def _options(host: HostReport) -> str:
     """Those of the command that measured this machine, where they are not the default."""
     targets = [target for target in TARGETS if any(point.cost.target == target for point in host.points)]
     chosen = "" if len(targets) == len(TARGETS) else f" --target {','.join(targets)}"
-    repeats = host.rounds // ROUNDS
     return (
         chosen
         + ("" if host.hops == HOPS else f" --hops {host.hops}")
-        + ("" if repeats <= 1 else f" --repeats {repeats}")
+        + ("" if host.rounds == ROUNDS else f" --rounds {host.rounds}")
     )
 
 
 def _dispatch(host: HostReport) -> str:
     """What a hop and an operator take on the machine that was measured, by runtime."""
-    values = host.profile().values()
+    values = host.profile.values()
     runtimes = dict.fromkeys(point.cost.runtime for point in host.points)
     return ", ".join(
         f"{values[f'{runtime}.hop_us']:.0f} us and {values[f'{runtime}.operator_us']:.2f} us ({runtime})"

@@ -53,6 +53,17 @@ Not reproduced: the separator of 0.86 M weights (termtv student) with 15.5 ms pe
 public source of its layers was found. If each weight were used once per block, this model would give {once}
 ms with a hundred operators: its weights must be used many times, and how often is not known."""
 
+HOST = """\
+A profile of this machine is fitted to bundles of other sizes than the presets, and tested on the presets, all measured
+in turn in the same rounds. Per runtime it has seven figures: dispatch of an operator, bytes per second of each memory
+level, multiply-accumulates of each precision; how much of its largest cache this machine has is one figure for all.
+
+What limits this is the machine, which others use too. Whoever runs on the same core makes hops half as long again for
+some milliseconds; whoever uses the same L3 decides how much of it is left, and sets between one and two times of that
+take up to twice as long. So rounds are short and many, each in a process of its own. Of a round counts what a tenth of
+its hops was faster than, of all rounds the fastest. `repeated` says what is left of the noise: an error below it says
+nothing against the model."""
+
 MEMORY = """\
 ## Memory
 

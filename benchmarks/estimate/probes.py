@@ -12,13 +12,16 @@ from ddtasnet_edge.benchmarks.scaling_suite import RECIPES
 from ddtasnet_edge.bundle import Bundle
 from ddtasnet_edge.config import DDTasNetConfig
 
-#: From a little below `tiny` to a little below `large`: working sets from 0.3 MB to some 180 MB.
+#: From a little below `tiny` to a little below `large`: working sets from 0.3 MB to some 270 MB.
 PROBES = {
     "probe-24": DDTasNetConfig(units=24, bases=32),
     "probe-64": DDTasNetConfig(units=64, bases=96),
+    "probe-96": DDTasNetConfig(units=96, bases=192),
     "probe-192": DDTasNetConfig(units=192, bases=160),
     "probe-320": DDTasNetConfig(units=320, bases=400),
+    "probe-448": DDTasNetConfig(units=448, bases=256),
     "probe-640": DDTasNetConfig(units=640, bases=320),
+    "probe-800": DDTasNetConfig(units=800, bases=480),
 }
 
 

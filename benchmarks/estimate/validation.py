@@ -14,7 +14,7 @@ from pathlib import Path
 from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate import host_suite
-from ddtasnet_edge.benchmarks.estimate.host_suite import HOPS, HostReport, measure_host
+from ddtasnet_edge.benchmarks.estimate.host_suite import HOPS, ROUNDS, HostReport, measure_host
 from ddtasnet_edge.benchmarks.estimate.published import LEGEND, PUBLISHED_COLUMNS, published, published_notes
 from ddtasnet_edge.config import PRESETS, nearest
 from ddtasnet_edge.errors import ConfigError
@@ -34,22 +34,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default=",".join(PRESETS), help="presets to test on, with commas (all)")
     parser.add_argument("--target", default=",".join(TARGETS), help="targets to measure, with commas (all)")
-    parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle and run ({HOPS})")
+    parser.add_argument("--hops", type=int, default=HOPS, help=f"hops per bundle and round ({HOPS})")
     parser.add_argument("--remark", default="", metavar="TEXT", help="what else runs meanwhile, for the report")
-    parser.add_argument("--repeats", type=int, default=1, help="runs of three rounds, of which the fastest counts (1)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of which the fastest counts ({ROUNDS})")
     return parser
 
 
 def _validate(arguments: argparse.Namespace) -> int:
     presets = _names(arguments.model, tuple(PRESETS), "preset")
     targets = _names(arguments.target, TARGETS, "target")
-    for name in ("hops", "repeats"):
+    for name in ("hops", "rounds"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name} is {getattr(arguments, name)}: expected at least 1")
     host = None
     if arguments.measure is not None:
         host = measure_host(
-            arguments.measure, presets, targets, arguments.hops, arguments.repeats, quiet=arguments.quiet
+            arguments.measure, presets, targets, arguments.hops, arguments.rounds, quiet=arguments.quiet
         )
         host = replace(host, remark=arguments.remark)
     if not arguments.quiet and arguments.json != "-":
