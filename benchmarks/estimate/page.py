@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddtasnet_edge import console, files
+from ddtasnet_edge import console, files, markdown
 from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate import answer, host_suite
 from ddtasnet_edge.benchmarks.estimate.cost import preset_costs
@@ -61,19 +61,19 @@ def make_page(validation: Mapping[str, Any]) -> str:
         INTRODUCTION.format(options=_options(host)),
         "## What runs in time",
         f"![Time per hop against the hop budget]({PICTURE})",
-        _list(found.sentences()),
-        _table(answer.COLUMNS, shown),
-        _list([*answer.LEGEND.splitlines(), *answer.notes(profiles)]),
+        markdown.bullets(found.sentences()),
+        markdown.table(answer.COLUMNS, shown),
+        markdown.bullets([*answer.LEGEND.splitlines(), *answer.notes(profiles)]),
         MODEL,
         "## Boards of others",
-        _table(PUBLISHED_COLUMNS, [check.row() for check in checks]),
-        _list([*LEGEND.splitlines(), *published_notes(checks)]),
+        markdown.table(PUBLISHED_COLUMNS, [check.row() for check in checks]),
+        markdown.bullets([*LEGEND.splitlines(), *published_notes(checks)]),
         NOT_INDEPENDENT,
         NOT_REPRODUCED.format(once=f"{UNKNOWN_SEPARATOR.predict().us / 1000:.1f}"),
         "## The machine that this was written on",
         HOST,
-        _table(host_suite.COLUMNS, host.rows()),
-        _list([*host_suite.LEGEND.splitlines(), *host.notes()]),
+        markdown.table(host_suite.COLUMNS, host.rows()),
+        markdown.bullets([*host_suite.LEGEND.splitlines(), *host.notes()]),
         MEMORY,
         "## Profiles",
         DISPATCH.format(fitted=_dispatch(host)),
@@ -114,17 +114,10 @@ def _profile(profile: DeviceProfile) -> str:
         [name, f"{figure.value:g}", f"{figure.low:g}", f"{figure.high:g}", figure.source]
         for name, figure in profile.figures.items()
     ]
-    table = _table(("figure", "value", "low", "high", "source"), [*caches, *figures])
-    return f"### `{profile.name}`: {profile.title}\n\n{facts}\n\n{table}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def _list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+    columns = ("figure", "value", "low", "high", "source")
+    return markdown.blocks(
+        f"### `{profile.name}`: {profile.title}", facts, markdown.table(columns, [*caches, *figures])
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
