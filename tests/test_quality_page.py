@@ -135,7 +135,7 @@ def test_streams_show_every_minute_and_what_follows_silence(tmp_path: Path) -> N
     assert silence[1][:4] == ["tiny", "1.25", "1.50", "0"]
     assert "grew from 0.6 in minute 2 to 0.7 in minute 3" in silence[1][4]
     assert "mean uSDR went from 3.00 dB" in silence[1][4]
-    assert state[1] == ["`memory`", "0.5", "0.6", "0.7"]
+    assert state == [["slot", "`tiny` 1", "`tiny` 2", "`tiny` 3"], ["`memory`", "0.5", "0.6", "0.7"]]
     assert "ddtasnet-eval tiny --songs songs --drift 3 --json FILE" in text
 
 
@@ -153,7 +153,7 @@ def test_drift_shows_the_first_and_the_last_minute_and_the_worst_slot(tmp_path: 
     ((columns, cells),) = tables(text)
     assert columns == ["bundle", "drums 1", "drums 3", "bass 1", "bass 3", "lowest SNR"]
     assert cells == ["`tiny-onnx-static_wi8_ai8`", "+0.001", "+0.002", "-0.001", "-0.002", "21.5"]
-    assert "ddtasnet-eval build/tiny-onnx-static_wi8_ai8.edge --against tiny --drift 3 --json FILE" in text
+    assert "ddtasnet-eval build/BUNDLE.edge --against tiny --drift 3 --json FILE" in text
 
 
 def test_changes_show_the_range_over_songs_and_leakage(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_changes_show_the_range_over_songs_and_leakage(tmp_path: Path) -> None:
     assert columns[-3:] == ["leakage before", "after", "silent s"]
     assert bass[-3:] == ["-20.00", "-10.00", "6"]
     assert bass[1] == "-"
-    assert "ddtasnet-eval build/tiny-tflite-static_wi8_ai8.edge --against tiny --songs songs --json FILE" in text
+    assert "ddtasnet-eval build/BUNDLE.edge --against tiny --songs songs --json FILE" in text
 
 
 def test_all_sections_in_their_order(tmp_path: Path) -> None:

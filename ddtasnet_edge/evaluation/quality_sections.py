@@ -43,24 +43,23 @@ def streams_section(reports: Sequence[Values], folder: Path) -> str:  # noqa: AR
     numbers = [str(number) for number in range(1, minutes + 1)]
     usdr = [[each["name"], *(decibels(_number(minute["usdr"])) for minute in _minutes(each))] for each in reports]
     silence = [[each["name"], *_after_silence(each["drift"])] for each in reports]
-    parts = [
+    # Memories are full by minute 2; what grew after it would go on growing.
+    looked_at = (1, 2, minutes)
+    columns = [f"`{each['name']}` {minute}" for each in reports for minute in looked_at]
+    magnitudes = [
+        [f"`{slot}`", *(f"{_minutes(each)[minute - 1]['state'][slot]:.4g}" for each in reports for minute in looked_at)]
+        for slot in _minutes(reports[0])[0]["state"]
+    ]
+    return blocks(
         "## Minutes as one stream",
         _commands(reports),
         "Mean uSDR over the stems in dB, minute by minute:",
         table(["model", *numbers], usdr),
         AFTER_SILENCE,
         table(["model", "first second", "at the start", "seconds until recovered", "verdicts"], silence),
-    ]
-    for each in reports:
-        state = [
-            [f"`{slot}`", *(f"{minute['state'][slot]:.4g}" for minute in _minutes(each))]
-            for slot in _minutes(each)[0]["state"]
-        ]
-        parts += [
-            f"Largest magnitude in every state slot of `{each['name']}`, looked at once a second:",
-            table(["slot", *numbers], state),
-        ]
-    return blocks(*parts)
+        f"Largest magnitude in every state slot in minutes 1, 2 and {minutes}, looked at once a second:",
+        table(["slot", *columns], magnitudes),
+    )
 
 
 def recipes_section(results: Sequence[Values], folder: Path) -> str:
@@ -170,15 +169,16 @@ def _music_lines(reports: Sequence[Values]) -> list[str]:
 
 
 def _commands(reports: Sequence[Values]) -> str:
-    """What to type for the figures of each report."""
-    return _shell([_command(each) for each in reports])
+    """What to type for the figures of each report; for bundles of one model once."""
+    commands = [_command(each) for each in reports]
+    return _shell([list(each) for each in dict.fromkeys(map(tuple, commands))])
 
 
 def _command(report: Values) -> list[str]:
     against, drift = report["against"], report["drift"]
     return [
         "ddtasnet-eval",
-        report["name"] if against is None else f"build/{report['name']}.edge",
+        report["name"] if against is None else "build/BUNDLE.edge",
         *([] if against is None else ["--against", against]),
         *_OF_MUSIC.get(report["music"], ["--songs", "songs"]),
         *([] if drift is None else ["--drift", str(len(drift["minutes"]))]),
