@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,24 +49,31 @@ class Page:
         """The command: an option for each section, and --out. Exit codes: 0 written, 2 usage or input."""
         return console.run_command(self._write, self._parser().parse_args(argv))
 
-    def make(self, found: Mapping[str, Sequence[tuple[Path, Values]]], out: Path) -> str:
-        """The text of the page, its pictures written into its folder.
+    def make(self, found: Mapping[str, Sequence[tuple[Path, Values]]], folder: Path, name: str) -> str:
+        """The text of the page `name`, its pictures written into `folder`.
 
         found: by name of the section, its files with their values. Raises EdgeError for values that are not what the
         section expects.
         """
-        sections = [self._section(name, pairs, out.parent) for name, pairs in found.items()]
-        options = [f"--{name} {' '.join(path.name for path, _ in pairs)}" for name, pairs in found.items()]
-        lines = " \\\n    ".join([f"python -m {self.module}", *options, f"--out docs/{out.name}"])
+        sections = [self._section(section, pairs, folder) for section, pairs in found.items()]
+        options = [f"--{section} {' '.join(path.name for path, _ in pairs)}" for section, pairs in found.items()]
+        lines = " \\\n    ".join([f"python -m {self.module}", *options, f"--out docs/{name}"])
         return blocks(f"# {self.title}", self.preface, f"```sh\n{lines}\n```", *sections) + "\n"
 
     def _section(self, name: str, pairs: Sequence[tuple[Path, Values]], folder: Path) -> str:
         section = self.sections[name]
+        for path, values in pairs if len(pairs) > 1 else ():
+            # Each alone first: an error names its file.
+            self._made(name, [path], section, [values], folder)
+        paths, found = zip(*pairs, strict=True)
+        return self._made(name, paths, section, found, folder)
+
+    def _made(self, name: str, paths: Sequence[Path], section: Section, values: Sequence[Values], folder: Path) -> str:
         try:
-            return section.make([values for _, values in pairs], folder)
+            return section.make(values, folder)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            names = " ".join(str(path) for path, _ in pairs)
+            names = " ".join(map(str, paths))
             raise EdgeError(f"--{name} is {names}: {reason}; give what {section.origin} --json wrote") from error
 
     def _parser(self) -> argparse.ArgumentParser:
@@ -92,7 +100,13 @@ class Page:
             options = ", ".join(f"--{name}" for name in self.sections)
             raise ConfigError(f"no measurement is given; give at least one of {options}")
         found = {name: [(path, _read(path)) for path in paths] for name, paths in given.items()}
-        files.write_text(arguments.out, self.make(found, arguments.out))
+        out: Path = arguments.out
+        # Nothing is replaced before all of it is made.
+        with tempfile.TemporaryDirectory() as folder:
+            text = self.make(found, Path(folder), out.name)
+            for picture in sorted(Path(folder).iterdir()):
+                files.write_bytes(out.parent / picture.name, picture.read_bytes())
+        files.write_text(out, text)
         return console.EXIT_OK
 
 

@@ -175,39 +175,6 @@ def test_a_section_without_its_file_is_left_out(tmp_path: Path, name: str) -> No
     assert page(tmp_path, name).count("\n## ") == 1
 
 
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    said = capsys.readouterr()
-    assert said.out == ""
-    (line,) = said.err.splitlines()
-    return line
-
-
-@pytest.mark.parametrize("name", SECTIONS)
-@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"results": [], "machine": {}}'])
-def test_a_file_of_another_kind_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
-) -> None:
-    path, out = tmp_path / "other.json", tmp_path / "PAGE.md"
-    path.write_text(text)
-    assert main([f"--{name}", str(path), "--out", str(out)]) == 2
-    line = one_line(capsys)
-    assert line.startswith(f"error: --{name} is {path}: ")
-    assert line.endswith(f"give what {SECTIONS[name].origin} --json wrote")
-    assert not out.exists()
-
-
-def test_no_file_no_json_and_no_folder_are_one_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = str(tmp_path / "PAGE.md")
-    assert main(["--out", out]) == 2
-    assert "give at least one of --bench, --peers" in one_line(capsys)
-    broken = tmp_path / "broken.json"
-    broken.write_text("{")
-    assert main(["--bench", str(broken), "--out", out]) == 2
-    assert f"cannot read {broken}" in one_line(capsys)
-    assert main(["--bench", str(broken), "--out", str(tmp_path / "absent" / "PAGE.md")]) == 2
-    assert "make it first" in one_line(capsys)
-
-
 def test_a_report_of_nothing_but_equal_hops_is_drawn(tmp_path: Path) -> None:
     equal = BenchReport.from_dict(VALUES["bench"])
     result = replace(equal.results[1], rounds=tuple(a_result("tflite", [5.0] * 9).rounds))

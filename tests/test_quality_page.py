@@ -128,6 +128,26 @@ def test_models_stand_between_floor_and_ceiling_of_the_same_music(tmp_path: Path
     assert "ddtasnet-eval small --songs songs --json FILE\nddtasnet-eval small --json FILE\n" in text
 
 
+def test_other_music_is_another_block_and_its_split_is_in_the_command(tmp_path: Path) -> None:
+    other = replace(report("small", 1.0, 1.0), split="validation")
+    other = replace(other, tracks=tuple(replace(track, sha256="1" * 64) for track in other.tracks))
+    for name, values in (("tests", report("tiny", 4.0, 5.0)), ("others", other)):
+        console.write_json(str(tmp_path / f"{name}.json"), values.to_dict())
+    files = [str(tmp_path / "tests.json"), str(tmp_path / "others.json")]
+    assert main(["--separation", *files, "--out", str(tmp_path / "PAGE.md")]) == 0
+    text = (tmp_path / "PAGE.md").read_text()
+    (table,) = tables(text)
+    assert [row[:3] for row in table[1:]] == [
+        ["2 test tracks", "floor", "-4.00"],
+        ["", "`tiny`", "4.50"],
+        ["", "ceiling", "9.00"],
+        ["2 validation tracks", "floor", "-4.00"],
+        ["", "`small`", "1.00"],
+        ["", "ceiling", "9.00"],
+    ]
+    assert "ddtasnet-eval small --songs songs --split validation --json FILE" in text
+
+
 def test_streams_show_every_minute_and_what_follows_silence(tmp_path: Path) -> None:
     text = page(tmp_path, "streams")
     minutes, silence, state = tables(text)
@@ -171,20 +191,6 @@ def test_all_sections_in_their_order(tmp_path: Path) -> None:
     text = page(tmp_path, *SECTIONS)
     assert text.count("\n## ") == len(SECTIONS) == len(FILES)
     assert str(tmp_path) not in text
-
-
-@pytest.mark.parametrize("name", SECTIONS)
-@pytest.mark.parametrize("text", ["{}", "3", '[{"model": "tiny"}]', '{"tracks": []}'])
-def test_a_file_of_another_kind_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
-) -> None:
-    path, out = tmp_path / "other.json", tmp_path / "PAGE.md"
-    path.write_text(text)
-    assert main([f"--{name}", str(path), "--out", str(out)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: --{name} is {path}: ")
-    assert line.endswith(f"give what {SECTIONS[name].origin} --json wrote")
-    assert not out.exists()
 
 
 def test_a_report_without_the_drift_that_a_section_shows_is_refused(

@@ -14,6 +14,7 @@ from ddtasnet_edge.evaluation.changes import StemSummary, change_caption, change
 from ddtasnet_edge.evaluation.drift_report import RECOVERED, SILENCE
 from ddtasnet_edge.evaluation.tables import decibels, signed
 from ddtasnet_edge.markdown import blocks, bullets, table
+from ddtasnet_edge.music import MusicChoice
 from ddtasnet_edge.pages import Section, Values
 
 _OF_MUSIC = {DEFAULT_NOTE: [], MUSDB_NOTE: ["--musdb", "ROOT"]}
@@ -153,9 +154,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _music(report: Values) -> tuple[bool, str, int]:
-    """What two reports on the same music share; several tracks come before one."""
-    return len(report["tracks"]) == 1, str(report["music"]), len(report["tracks"])
+def _music(report: Values) -> tuple[bool, str, list[str]]:
+    """What reports on the same music share, and no others; several tracks come before one."""
+    return len(report["tracks"]) == 1, str(report["split"]), [str(track["sha256"]) for track in report["tracks"]]
 
 
 def _music_name(report: Values) -> str:
@@ -181,6 +182,7 @@ def _command(report: Values) -> list[str]:
         report["name"] if against is None else "build/BUNDLE.edge",
         *([] if against is None else ["--against", against]),
         *_OF_MUSIC.get(report["music"], ["--songs", "songs"]),
+        *([] if report["split"] == MusicChoice.split else ["--split", report["split"]]),
         *([] if drift is None else ["--drift", str(len(drift["minutes"]))]),
         *("--json", "FILE"),
     ]
