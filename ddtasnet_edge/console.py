@@ -13,9 +13,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from ddtasnet_edge import files
@@ -51,17 +52,16 @@ def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParse
 
 def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command's action and turn errors into one line and an exit code."""
-    # Terminated politely, a command cleans up as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _clean_up_when_ended()
     try:
         return action(arguments)
     except EdgeError as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; nothing half-written was kept", file=sys.stderr)
+        say("interrupted; nothing half-written was kept")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
@@ -69,14 +69,31 @@ def run_command(action: Callable[[argparse.Namespace], int], arguments: argparse
     except Exception as error:  # noqa: BLE001 - a person gets one line for our mistakes too
         if arguments.debug:
             traceback.print_exc()
-        print(f"error: unexpected {type(error).__name__}: {error}; report it with what --debug prints", file=sys.stderr)
+        say(f"error: unexpected {type(error).__name__}: {error}; report it with what --debug prints")
         return EXIT_USAGE
 
 
+def _clean_up_when_ended() -> None:
+    """Terminated politely, or when its terminal is closed, a command cleans up as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hang_up = getattr(signal, "SIGHUP", None)
+    # Under nohup it is ignored, and stays so.
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        signal.signal(hang_up, _hung_up)
+
+
+def _hung_up(number: int, frame: FrameType | None) -> None:
+    # The shell tells of it and then the system does: the second time must not interrupt the cleaning up, here or in
+    # the processes that do it.
+    signal.signal(number, signal.SIG_IGN)
+    signal.default_int_handler(number, frame)
+
+
 def say(message: str, quiet: bool = False) -> None:
-    """A line for a person, on stderr."""
+    """A line for a person, on stderr; nothing fails because a terminal that was closed takes none."""
     if not quiet:
-        print(message, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> None:

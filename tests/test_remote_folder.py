@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ddtasnet_edge import console
 from ddtasnet_edge.benchmarks.remote import jobs, space
 from ddtasnet_edge.benchmarks.remote.connection import Connection, Patience, open_connection
 from ddtasnet_edge.benchmarks.remote.jobs import run_job, start_job
@@ -98,6 +99,36 @@ def test_ctrl_c_ends_a_module_that_runs_there(board: sshd.Board) -> None:
     assert said.decode().strip().endswith("KeyboardInterrupt")
     assert "connection lost" not in said.decode()
     assert board.leftovers() == []
+
+
+HUNG_UP = """
+import fcntl, sys, termios
+from argparse import Namespace
+from ddtasnet_edge.console import run_command
+
+fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+
+def work(arguments):
+    exec(arguments.work)
+
+sys.exit(run_command(work, Namespace(debug=True, work=sys.argv.pop())))
+"""
+
+
+def test_a_closed_terminal_leaves_nothing(board: sshd.Board) -> None:
+    """The system tells the command of it, then the shell does, and nobody can be told anything any more."""
+    terminal, ours = os.openpty()
+    command = [sys.executable, "-c", HUNG_UP, sshd.HOST, str(board.address.config), WORK]
+    process = subprocess.Popen(command, start_new_session=True, stdin=ours, stderr=ours)
+    os.close(ours)
+    for _ in sshd.until():
+        if list(board.temporary.glob("*/jobs/long/pid")):
+            break
+    os.close(terminal)
+    os.killpg(process.pid, signal.SIGHUP)
+    assert process.wait(timeout=60) == console.EXIT_INTERRUPTED
+    assert board.leftovers() == []
+    assert not [command for _, command in sshd.processes() if "ssh-" in command and str(board.folder) in command]
 
 
 def test_a_job_that_will_not_end_is_made_to(board: sshd.Board, connection: Connection) -> None:
