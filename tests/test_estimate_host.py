@@ -129,6 +129,19 @@ def test_a_cache_that_others_use_too_is_fitted_to_a_sixteenth() -> None:
     assert estimate(profile, unseen.cost).us == pytest.approx(unseen.us, rel=0.02)
 
 
+def test_a_share_of_the_largest_cache_is_never_smaller_than_the_cache_before_it() -> None:
+    """2/16 of 8 MB are less than an L2 of 1.25 MB; probes of a machine whose L3 is that small do not change it."""
+    caches = (Cache("l2", 5 * MB // 4, 1, "a test"), Cache("l3", 8 * MB, 2, "a test"))
+    points = [
+        probe(name, size, dtype, replace(HOST, caches=(caches[0], replace(caches[1], bytes=MB))))
+        for name, size in zip(PROBES, (200_000, 900_000, 1_200_000, 1_600_000, 2_100_000, 4_000_000), strict=False)
+        for dtype in ("float32", "int8", "int4")
+    ]
+    l2, l3 = fit_profile("Chip", 2, caches, points).caches
+    assert l2 == caches[0]
+    assert l2.bytes <= l3.bytes < 2 * l2.bytes
+
+
 def test_a_hop_is_that_of_the_fastest_round_and_repeats_as_its_halves_do() -> None:
     measured = replace(probe("tiny", 500_000, "int8"), rounds_us=(40.0, 22.0, 20.0, 30.0))
     assert measured.us == 20.0
@@ -285,6 +298,26 @@ def test_a_short_round_is_of_hops_after_the_warm_up(tiny: Workshop, monkeypatch:
     assert found.runtime.startswith("ai-edge-litert")
     assert 0 < found.calm_us <= found.p50_us
     assert found.bandwidth > 0
+
+
+def test_the_peak_is_taken_before_what_is_read_adds_to_it(tiny: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny.bundle("tflite", "float32")
+    done: list[str] = []
+
+    def peak() -> int:
+        done.append("peak")
+        return 7
+
+    def read(size: int, _: int) -> float:
+        done.append(f"read {size}")
+        return 9.0
+
+    monkeypatch.setattr(host_worker, "peak_rss", peak)
+    monkeypatch.setattr(host_worker, "read_bandwidth", read)
+    job = Job(str(bundle.path), 1, 0, threads=1, paced=False, weight_bytes=4096)
+    found = host_worker.measure_short_round(job, load_sound(bundle.manifest.spec, 1).hops, open_session)
+    assert (found.peak_rss_bytes, found.bandwidth) == (7, 9.0)
+    assert done == ["peak", "read 4096"]
 
 
 @pytest.mark.parametrize("runtime", PEAKS)

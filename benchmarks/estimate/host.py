@@ -79,6 +79,7 @@ def fit_profile(title: str, cores: int, caches: Sequence[Cache], probes: Sequenc
         share: {runtime: _fit(runtime, of_runtime, shared) for runtime, of_runtime in _by_runtime(probes).items()}
         for share in LARGEST_CACHE_SHARES
         for shared in [_with_largest(caches, share)]
+        if _is_ordered(shared)
     }
     best = min(fits, key=lambda share: sum(fit.mean_square for fit in fits[share].values()))
     figures = {name: figure for fit in fits[best].values() for name, figure in fit.figures.items()}
@@ -101,6 +102,11 @@ def fit_profile(title: str, cores: int, caches: Sequence[Cache], probes: Sequenc
 
 def _with_largest(caches: Sequence[Cache], share: float) -> list[Cache]:
     return [*caches[:-1], replace(caches[-1], bytes=int(caches[-1].bytes * share))]
+
+
+def _is_ordered(caches: Sequence[Cache]) -> bool:
+    """Whether each holds at least what the one before it holds: a level that holds less would serve nothing."""
+    return all(smaller.bytes <= larger.bytes for smaller, larger in itertools.pairwise(caches))
 
 
 def _by_runtime(probes: Sequence[Measured]) -> dict[str, list[Measured]]:

@@ -26,10 +26,9 @@ READ_PATIENCE_NS = 30_000_000
 class ShortRound:
     """What one process measured, in microseconds per hop.
 
-    calm_us: a tenth of the hops took less. Others at work on the same core make hops half as long again, and for
-    milliseconds only, so that this is what the rest would have taken alone. p50_us: the middle hop, disturbances
-    included. overhead_us: of a step beyond the runtime's own execution. bandwidth: bytes per second of one thread that
-    reads as much as the weights are.
+    calm_us: a tenth of the hops took less. Others at work on the same core lengthen hops for milliseconds only, so that
+    this is near what all would have taken alone. p50_us: the middle hop, disturbances included. overhead_us: of a step
+    beyond the runtime's own execution. bandwidth: bytes per second of one thread that reads as much as the weights are.
     """
 
     runtime: str
@@ -49,13 +48,16 @@ def measure_short_round(job: Job, hops: FloatArray, opener: Callable[[str, int],
         times = measure_hops(session, hops, job.hops, warmup=job.warmup, paced=job.paced)
         overhead = measure_overhead(session, hops, job.hops) if isinstance(session, GraphSession) else 0.0
         runtime = session.runtime
+    # Now, as what is read next is as large as the weights, and no part of the peak of a hop.
+    peak = peak_rss()
+    bandwidth = read_bandwidth(job.weight_bytes, READ_PATIENCE_NS)
     return ShortRound(
         runtime=runtime,
         calm_us=times.percentile_us(100),
         p50_us=times.percentile_us(500),
         overhead_us=overhead,
-        peak_rss_bytes=peak_rss(),
-        bandwidth=read_bandwidth(job.weight_bytes, READ_PATIENCE_NS),
+        bandwidth=bandwidth,
+        peak_rss_bytes=peak,
     )
 
 
