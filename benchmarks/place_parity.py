@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,34 +127,40 @@ def parity_at(
     references = References(model, seconds)
     for bundle in bundles:
         references.model(bundle)  # refuses before anything runs
-    # After an error other works may still write here; the place ends them.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         works = [
             partial(_trace_there, place, bundle, references.clip(bundle), Path(folder, str(index)))
             for index, bundle in enumerate(bundles)
         ]
-        both = zip(bundles, results_of(works, place.jobs), strict=True)
-        judged = (_judge(bundle, references, trace, facts) for bundle, (trace, facts) in both)
-        results = tuple(console.progress(judged, len(bundles), f"parity on {place.name}", quiet))
+        # The works write into the folder: none is left when it is removed.
+        with results_of(works, place.jobs, place.end) as found:
+            both = zip(bundles, found, strict=True)
+            judged = (_judge(bundle, references, trace, facts) for bundle, (trace, facts) in both)
+            results = tuple(console.progress(judged, len(bundles), f"parity on {place.name}", quiet))
     clip = references.clip(bundles[0])
     return PlaceParityReport(place.name, clip.name, clip.mix.shape[1] / clip.sample_rate, results)
 
 
-def results_of(works: Sequence[Callable[[], T]], jobs: int) -> Iterator[T]:
-    """What each work returns, in their order, at most `jobs` at once.
+@contextmanager
+def results_of(works: Sequence[Callable[[], T]], jobs: int, end: Callable[[], None]) -> Iterator[Iterator[T]]:
+    """What each work returns, in their order, at most `jobs` at once; no work goes on after the block.
 
-    After an error or Ctrl-C no other is begun, and those that run are not waited for: ending them is for the place.
+    end: is called after an error or Ctrl-C, when no other work is begun, and makes those that run end soon.
     """
     if jobs == 1:
         # In this thread, where Ctrl-C arrives.
-        yield from (work() for work in works)
+        yield (work() for work in works)
         return
     pool = ThreadPoolExecutor(jobs)
     try:
         futures = [pool.submit(work) for work in works]
-        yield from (future.result() for future in futures)
-    finally:
+        yield (future.result() for future in futures)
+    except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
+        end()
+        raise
+    finally:
+        pool.shutdown()
 
 
 class References:

@@ -38,3 +38,7 @@ class Place(Protocol):
     def fetch(self, there: str, here: Path) -> None:
         """Bring one file back, whole or not at all. Raises EdgeError."""
         ...
+
+    def end(self) -> None:
+        """Stop the modules that other threads wait for, if several may run, and start no other."""
+        ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import re
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -22,7 +24,7 @@ from ddtasnet_edge.benchmarks.machine import describe_machine
 from ddtasnet_edge.benchmarks.place_parity import PlaceParity, PlaceParityReport
 from ddtasnet_edge.benchmarks.report import BenchReport, BundleResult, facts_of
 from ddtasnet_edge.bundle import Bundle
-from ddtasnet_edge.errors import DeviceError
+from ddtasnet_edge.errors import DeviceError, EdgeError
 from ddtasnet_edge.runtimes.parity import ParityReport
 from ddtasnet_edge.runtimes.thresholds import Thresholds
 from tests import sshd
@@ -264,12 +266,31 @@ def test_after_an_error_no_other_bundle_is_begun(jobs: int) -> None:
         begun.append(index)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        list(place_parity.results_of([partial(work, index) for index in range(50)], jobs))
+    works = [partial(work, index) for index in range(50)]
+    with pytest.raises(KeyboardInterrupt), place_parity.results_of(works, jobs, ignored) as results:
+        list(results)
     assert len(begun) < 50
+
+
+def ignored() -> None:
+    """A place where nothing runs has nothing to end."""
+
+
+def test_after_an_error_works_are_told_to_end_and_waited_for() -> None:
+    told, written = threading.Event(), threading.Event()
+
+    def work() -> None:
+        assert told.wait(60)
+        time.sleep(0.5)
+        written.set()
+
+    with pytest.raises(EdgeError, match="judged"), place_parity.results_of([work, work], 2, told.set):
+        raise EdgeError("judged")
+    assert written.is_set()
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_results_come_in_the_order_of_the_bundles(jobs: int) -> None:
     works = [partial(int, text) for text in ("4", "2", "9", "1")]
-    assert list(place_parity.results_of(works, jobs)) == [4, 2, 9, 1]
+    with place_parity.results_of(works, jobs, ignored) as results:
+        assert list(results) == [4, 2, 9, 1]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
+import os
 import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,14 +21,16 @@ from pathlib import Path
 
 import pytest
 
-from ddtasnet_edge.benchmarks.emulation import debian, place, sysroot
+from ddtasnet_edge.benchmarks.emulation import counting, debian, place, sysroot
 from ddtasnet_edge.benchmarks.emulation.boards import BOARDS, board_named, write_identity
 from ddtasnet_edge.benchmarks.emulation.debian import closure, read_index, unpack
 from ddtasnet_edge.benchmarks.emulation.download import download
-from ddtasnet_edge.benchmarks.emulation.place import EmulatedPlace, find_emulator
+from ddtasnet_edge.benchmarks.emulation.place import EmulatedPlace, emulated_place, find_emulator
 from ddtasnet_edge.benchmarks.machine import PI_MODELS, describe_machine
+from ddtasnet_edge.benchmarks.place_parity import parity_at
 from ddtasnet_edge.benchmarks.process import ProcessDiedError
 from ddtasnet_edge.errors import DeviceError, EdgeError
+from tests.bundles import Workshop
 from tests.sshd import until
 
 CONTENT = bytes(range(256)) * 4000
@@ -297,6 +302,85 @@ def test_what_runs_on_a_board_ends_with_it(tmp_path: Path) -> None:
     assert [type(error) for error in ended] == [ProcessDiedError, ProcessDiedError]
     with pytest.raises(DeviceError, match="the emulated board is gone"):
         emulated.run("trace_worker", [])
+
+
+SLEEP = 'touch "$(dirname "$0")/started-$$"; exec sleep 600'
+
+
+def sleepers(folder: Path) -> list[int]:
+    """The processes of the fake emulator there that live, or that nobody has waited for."""
+    started = [int(path.name.partition("-")[2]) for path in folder.glob("started-*")]
+    return [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a fake emulator whose processes sleep; those left over do not outlive the test."""
+    folder = tmp_path / "bed"
+    folder.mkdir()
+    yield folder
+    for pid in sleepers(folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made from now on."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_who_leaves_an_emulated_board_leaves_nothing_running(
+    bed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator, wheel = fake(bed, SLEEP).emulator, tmp_path / "a.whl"
+    zipfile.ZipFile(wheel, "w").close()
+    monkeypatch.setattr(place, "find_emulator", lambda: emulator)
+    monkeypatch.setattr(place, "prepare_root", lambda *_: tmp_path)
+    monkeypatch.setattr(place, "prepare_site", lambda *_: tmp_path)
+    temporary, pool = temporary_folder(tmp_path, monkeypatch), ThreadPoolExecutor(2)
+
+    def work() -> None:
+        with emulated_place(BOARDS["rpi4"], ["tflite"], wheel, tmp_path / "cache", print) as emulated:
+            for _ in range(2):
+                pool.submit(emulated.run, "trace_worker", [])
+            for _ in until():
+                if len(sleepers(bed)) == 2:
+                    break
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert sleepers(bed) == []
+    assert list(temporary.iterdir()) == []
+    pool.shutdown()
+
+
+def test_after_an_error_no_bundle_is_held_against_pytorch_any_more(
+    bed: Path, tmp_path: Path, tiny: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first fails while the second sleeps, which would take ten minutes."""
+    fail = 'while ! ls "$(dirname "$0")"/started-*; do sleep 0.1; done; echo no music >&2; exit 2'
+    emulated = fake(bed, f'case "$*" in *float32*) {fail};; esac; {SLEEP}')
+    monkeypatch.setattr(EmulatedPlace, "jobs", 2)
+    bundles = [tiny.bundle("tflite", recipe) for recipe in ("float32", "static_wi8_ai8")]
+    temporary = temporary_folder(tmp_path, monkeypatch)
+    with pytest.raises(EdgeError, match="no music"):
+        parity_at(emulated, bundles, str(tiny.compiler.source.name), seconds=0.1, quiet=True)
+    assert list(bed.glob("started-*"))
+    assert sleepers(bed) == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_counting_ends_with_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulated = fake(tmp_path, "")
+    monkeypatch.setattr(counting, "EMULATOR", emulated.emulator)
+    monkeypatch.setattr(counting, "_compile", lambda *_: None)
+    counter = counting.InstructionCounter(emulated)
+    emulated.end()
+    with pytest.raises(DeviceError, match="the emulated board is gone"):
+        counter.per_hop([])
 
 
 def test_files_come_back_whole(tmp_path: Path) -> None:

@@ -44,11 +44,10 @@ class InstructionCounter:
 def _run(place: EmulatedPlace, plugin: Path, python_arguments: list[str]) -> list[int]:
     """What was counted at each mark that a Python program sets. Raises DeviceError when it fails."""
     command = [*place.python("-plugin", str(plugin)), *python_arguments]
-    environment = place.environment()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
-    lines = done.stderr.strip().splitlines()
-    if done.returncode:
-        raise DeviceError(f"no instructions were counted: {lines[-1] if lines else f'ended with {done.returncode}'}")
+    status, said = place.processes.run(command, place.environment())
+    lines = said.strip().splitlines()
+    if status:
+        raise DeviceError(f"no instructions were counted: {lines[-1] if lines else f'ended with {status}'}")
     return [int(line.removeprefix(_MARK)) for line in lines if line.startswith(_MARK)]
 
 

@@ -55,11 +55,14 @@ class Processes:
         return process.returncode, said
 
     def end(self) -> None:
-        """Stop all, whichever thread waits for them, and start no other."""
+        """Stop all, whichever thread waits for them, and start no other. None runs any more when this returns."""
         with self._lock:
             self._ended = True
-            for process in self._running:
-                process.kill()
+            running = tuple(self._running)
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ class EmulatedPlace:
         with files.writing_file(here) as place:
             shutil.copyfile(there, place)
 
+    def end(self) -> None:
+        self.processes.end()
+
     def python(self, *options: str) -> list[str]:
         """The command that starts Python on the board. options: of the emulator."""
         interpreter = self.root / "usr/bin" / f"python{PYTHON}"
@@ -136,14 +142,14 @@ def emulated_place(
     with locked(cache, hear):
         root = prepare_root(board, cache, hear)
         sites = tuple(prepare_site(extra, wheel, cache, hear) for extra in extras)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(Path(scratch, "package"))
         place = EmulatedPlace(board, emulator, root, (Path(scratch, "package"), *sites), Path(scratch))
         try:
             yield place
         finally:
-            place.processes.end()
+            place.end()
 
 
 def find_emulator() -> str:

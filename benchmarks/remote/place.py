@@ -85,6 +85,9 @@ class SshPlace:
         """Bring one file back, whole or not at all. Raises EdgeError."""
         get(self._connection, there, here)
 
+    def end(self) -> None:
+        """Nothing to do: no other thread waits for a module, and what runs there ends with the folder."""
+
     def install(self, board: Board, extra: str) -> None:
         """Put the light install into the folder. Raises EdgeError."""
         self._python, self._setup = install(self._connection, self._folder, board, extra, self._send_wheel)
