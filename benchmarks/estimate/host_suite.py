@@ -57,6 +57,10 @@ class HostCheck:
         """As `error`, against the middle hop, which whoever shares this machine makes longer."""
         return self.predicted.us / self.measured.p50_us - 1
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what was measured stands among the points of the report."""
+        return {**asdict(self.predicted), "error": self.error, "error_of_p50": self.error_of_p50}
+
     def row(self) -> list[str]:
         """Cells under COLUMNS."""
         cost, repeated = self.measured.cost, self.measured.repeated
@@ -109,7 +113,7 @@ class HostReport:
         return {
             **asdict(self),
             "profile": self.profile.to_dict(),
-            "checks": [{**asdict(check.predicted), "error": check.error} for check in self.checks()],
+            "checks": [check.to_dict() for check in self.checks()],
         }
 
     @classmethod
@@ -139,14 +143,46 @@ class HostReport:
             measured,
             *([f"meanwhile: {self.remark}"] if self.remark else []),
             *map(self._errors, runtimes),
+            f"goal: {self.goal()}",
+            f"noise: {self.noise()}",
         ]
+
+    def goal(self) -> str:
+        """A sentence: which runtimes reach GOAL on every point, by what is called measured and by the middle hop."""
+        met: list[str] = []
+        missed: dict[str, list[HostCheck]] = {}
+        for runtime in dict.fromkeys(point.cost.runtime for point in self.presets):
+            checks = [check for check in self.checks() if check.measured.cost.runtime == runtime]
+            if _within([check.error for check in checks] + [check.error_of_p50 for check in checks]) == 2 * len(checks):
+                met.append(runtime)
+            else:
+                missed[runtime] = checks
+        said = f"{GOAL:.0%} on every point is met by {' and '.join(met) or 'no runtime'}"
+        if not missed:
+            return said
+        others = [check for checks in missed.values() for check in checks]
+        points = len(others) - _within([check.error for check in others])
+        points_of_p50 = len(others) - _within([check.error_of_p50 for check in others])
+        return (
+            f"{said} and missed by {' and '.join(missed)}: on {points} of {len(others)} points together, against the "
+            f"middle hop on {points_of_p50}"
+        )
+
+    def noise(self) -> str:
+        """A sentence: how far rounds, and hops within a round, of the same bundle are apart."""
+        rounds = [max(point.rounds_us) / point.us - 1 for point in self.points]
+        hops = [point.p50_us / point.us - 1 for point in self.points]
+        return (
+            f"of {len(self.points)} bundles the slowest round took {median(rounds):.0%} longer than the fastest "
+            f"(median; at most {max(rounds):.0%}), and the middle hop {median(hops):.0%} longer than what a tenth of "
+            f"the hops was faster than (at most {max(hops):.0%})"
+        )
 
     def _errors(self, runtime: str) -> str:
         checks = [check for check in self.checks() if check.measured.cost.runtime == runtime]
-        errors = [abs(check.error) for check in checks]
-        inside = sum(error <= GOAL for error in errors)
-        sum_ = f"{runtime}: mean error {sum(errors) / len(errors):.1%}, largest {max(errors):.1%}, "
-        return sum_ + f"{inside} of {len(errors)} points within {GOAL:.0%}{self._repeated(runtime)}"
+        measured = _in_sum([check.error for check in checks])
+        middle = _in_sum([check.error_of_p50 for check in checks])
+        return f"{runtime}: {measured}; against p50: {middle}{self._repeated(runtime)}"
 
     def _repeated(self, runtime: str) -> str:
         of_runtime = [point.repeated for point in self.points if point.cost.runtime == runtime]
@@ -154,6 +190,18 @@ class HostReport:
         if not found:
             return ""
         return f"; measured in halves of the rounds: {sum(found) / len(found):.1%} apart, at most {max(found):.1%}"
+
+
+def _within(errors: Sequence[float]) -> int:
+    return sum(abs(error) <= GOAL for error in errors)
+
+
+def _in_sum(errors: Sequence[float]) -> str:
+    sizes = [abs(error) for error in errors]
+    return (
+        f"mean error {sum(sizes) / len(sizes):.1%}, largest {max(sizes):.1%}, "
+        f"{_within(errors)} of {len(sizes)} points within {GOAL:.0%}"
+    )
 
 
 def measure_host(

@@ -58,11 +58,14 @@ A profile of this machine is fitted to bundles of other sizes than the presets, 
 in turn in the same rounds. Per runtime it has seven figures: dispatch of an operator, bytes per second of each memory
 level, multiply-accumulates of each precision; how much of its largest cache this machine has is one figure for all.
 
-What limits this is the machine, which others use too. Whoever runs on the same core makes hops half as long again for
-some milliseconds; whoever uses the same L3 decides how much of it is left, and sets between one and two times of that
-take up to twice as long. So rounds are short and many, each in a process of its own. Of a round counts what a tenth of
-its hops was faster than, of all rounds the fastest. `repeated` says what is left of the noise: an error below it says
-nothing against the model."""
+What limits this is the machine, whose cores, L3 and memory others use too; by how much is said under `noise` below the
+table. So rounds are short and many, each in a process of its own. Of a round counts what a tenth of its hops was faster
+than, of all rounds the fastest. `repeated` says what is left of the noise: an error below it says nothing against the
+model.
+
+That is the kinder measure, chosen because the profile is to be that of this machine alone, and whoever shares it
+lengthens hops; the column `p50` holds the same predictions against the middle hop, which a user gets, and `goal` below
+the table says what is met by either."""
 
 MEMORY = """\
 ## Memory
