@@ -141,7 +141,7 @@ def _add_length(parser: argparse.ArgumentParser, defaults: Options) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    mode = next((name for name in MODES if getattr(arguments, name)), None)
+    mode = next((name for name in MODES if _is_given(getattr(arguments, name))), None)
     arguments.device = device_named(arguments.device)
     _check_options(arguments, mode)
     return MODES[mode](arguments) if mode else bench(arguments)
@@ -185,7 +185,7 @@ def _option(name: str) -> str:
 
 
 def _is_given(value: object) -> bool:
-    """Whether an option was typed; zero is, though it is nothing."""
+    """Whether an option was typed; zero and the empty text are, though they are nothing."""
     return value is not None and value is not False and value != []
 
 

@@ -64,6 +64,7 @@ from tests.test_bench_report import a_report, a_round
             "cannot write no/such/file.json: there is no",
         ),
         (["--host=-oProxyCommand=x"], "is not a host"),
+        (["--host", "", "--hops", "9"], "the host is empty, as a shell variable that is not set; give a name"),
         (["--host", "pi", "--identity", "no/such/key"], "no identity file no/such/key"),
         (["--host", "pi", "--realtime"], "add --paced"),
         (["--host", "pi", "no/such.edge"], "no bundle at no/such.edge"),

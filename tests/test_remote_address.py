@@ -27,10 +27,15 @@ def test_an_ipv6_address_gets_brackets_where_a_path_follows() -> None:
     assert SshAddress("pi@fe80::1").remote_path("/a") == "pi@[fe80::1]:/a"
 
 
-@given(host=st.sampled_from(["", "-oProxyCommand=x", "a b", "a\nb", "ssh://pi", "pi/x", " pi", "pi\0"]))
+@given(host=st.sampled_from(["-oProxyCommand=x", "a b", "a\nb", "ssh://pi", "pi/x", " pi", "pi\0"]))
 def test_what_is_no_host_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="is not a host; give a name"):
         SshAddress(host)
+
+
+def test_an_empty_host_is_called_empty() -> None:
+    with pytest.raises(ConfigError, match=r"the host is empty, .*; give a name"):
+        SshAddress("")
 
 
 def test_a_port_behind_the_host_is_shown_its_place() -> None:

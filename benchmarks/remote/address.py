@@ -10,6 +10,7 @@ from ddtasnet_edge.errors import ConfigError
 
 # What ssh and scp both take as a host; what begins with '-' would be an option.
 HOST = re.compile(r"[^\s/\-\x00-\x1f][^\s/\x00-\x1f]*")
+EXPECTED = "a name, user@name or a Host of your ssh config"
 HIGHEST_PORT = 65535
 
 
@@ -27,8 +28,10 @@ class SshAddress:
     config: Path | None = None
 
     def __post_init__(self) -> None:
+        if not self.host:
+            raise ConfigError(f"the host is empty, as a shell variable that is not set; give {EXPECTED}")
         if not HOST.fullmatch(self.host):
-            raise ConfigError(f"'{self.host}' is not a host; give a name, user@name or a Host of your ssh config")
+            raise ConfigError(f"'{self.host}' is not a host; give {EXPECTED}")
         name, _, port = self.name.partition(":")
         if port.isdigit():
             raise ConfigError(f"'{self.host}' ends with a port; give --host {self._user}{name} --port {port}")
