@@ -137,6 +137,7 @@ def test_headroom_that_only_the_middle_of_the_band_has_is_probable() -> None:
     ("given", "said"),
     [
         ({"budget_ms": 0.0}, "--budget-ms is 0.0"),
+        ({"sample_rate": 0, "hop": 1}, "--sr is 0: expected a number above zero"),
         ({"hop": 512}, "give both"),
         ({"sample_rate": 48000}, "give both"),
         ({"budget_ms": 1.0, "sample_rate": 48000, "hop": 64}, "two budgets"),

@@ -43,7 +43,8 @@ class Goal:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"--{name.replace('_', '-')} is {value}: expected a number above zero")
+                option = "sr" if name == "sample_rate" else name.replace("_", "-")
+                raise ConfigError(f"--{option} is {value}: expected a number above zero")
         if (self.sample_rate is None) != (self.hop is None):
             raise ConfigError("--sr and --hop make a budget together: give both, or --budget-ms alone")
         if self.budget_ms is not None and self.hop is not None:
