@@ -15,7 +15,7 @@ from ddtasnet_edge.benchmarks.building import TARGETS
 from ddtasnet_edge.benchmarks.estimate import answer
 from ddtasnet_edge.benchmarks.estimate import profile as profile_module
 from ddtasnet_edge.benchmarks.estimate.cost import RUNTIMES, StepCost, Work, cost_from_manifest, cost_of, preset_costs
-from ddtasnet_edge.benchmarks.estimate.host_suite import HostReport
+from ddtasnet_edge.benchmarks.estimate.host_suite import GOAL, HostReport
 from ddtasnet_edge.benchmarks.estimate.model import bandwidth, cores_needed, estimate, level_shares
 from ddtasnet_edge.benchmarks.estimate.profile import (
     Cache,
@@ -291,17 +291,29 @@ def test_every_line_of_the_legends_is_whole_as_the_page_lists_them() -> None:
     assert {line.partition(":")[0] for line in LEGEND.splitlines()} >= set(ROLES)
 
 
-def test_dispatch_is_what_its_source_says_and_more_than_was_fitted() -> None:
+@pytest.mark.parametrize("name", profile_names())
+def test_dispatch_is_the_fit_slowed_down_and_its_band_holds_it(name: str) -> None:
+    """The fit may be made anew and differ a little; within GOAL, what it may be off by itself, the boards need not."""
     values = json.loads((Path(__file__).parent.parent / "docs/performance/estimate.json").read_text())
     fitted = HostReport.from_dict(values["host"]).profile.values()
-    for profile in load_profiles():
-        for name in (f"{runtime}.{kind}" for runtime in RUNTIMES.values() for kind in ("hop_us", "operator_us")):
-            found = profile.figures[name]
-            said = re.fullmatch(r"assumed: ([\d.]+) times ([\d.]+) us, by .* has found less", found.source)
-            assert said, (profile.name, name)
-            times, base = map(float, said.groups())
-            assert found.value == pytest.approx(times * base, rel=0.03)
-            assert fitted[name] < base
+    profile = load_profile(name)
+    reason = r", as single-threaded 7-zip takes longer: (\d+) MIPS \(sbc-bench [\w-]+\), (\d+) assumed there"
+    why = re.search(reason, profile.figures["litert.hop_us"].source)
+    assert why
+    slowdown = int(why[2]) / int(why[1])
+    for key in (f"{runtime}.{kind}" for runtime in RUNTIMES.values() for kind in ("hop_us", "operator_us")):
+        found = profile.figures[key]
+        said = re.fullmatch(
+            r"assumed: ([\d.]+) times the fit to x86-64, ([\d.]+) us", found.source.removesuffix(why[0])
+        )
+        assert said, key
+        times, base = map(float, said.groups())
+        assert times == pytest.approx(slowdown, rel=0.01)
+        assert base == pytest.approx(fitted[key], rel=GOAL)
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (times * base, times * base / 2, 3 * times * base), rel=0.01
+        )
+        assert found.low < slowdown * fitted[key] < found.high
 
 
 def test_a_published_figure_says_how_far_off_it_is() -> None:

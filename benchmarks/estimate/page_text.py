@@ -76,11 +76,13 @@ x86-64; on ARM they are assumed to be the same. The largest that a sentence abov
 smallest board that is sold under the name, all of it."""
 
 DISPATCH = """\
-Dispatch (`hop_us` and `operator_us` of the three runtimes) is assumed on every board: figures of an x86-64 machine
-from before the fit above, slowed down as single-threaded 7-zip is. That fit has since found less per hop and per
-operator on every runtime:
-{fitted}.
-The figures of the boards were not changed with it; where they are wrong, estimates of small models are too long."""
+Dispatch (`hop_us` and `operator_us` of the three runtimes) was measured on no board. Assumed is what the fit above has
+found on x86-64,
+{fitted},
+slowed down as single-threaded 7-zip is on the board; its 4800 MIPS of that machine are assumed too. `low` is half of
+the value: 7-zip waits for memory, which is slower on a board, more than dispatch need do, and that machine may do fewer
+MIPS. `high` is three times the value: between operators weights push the runtime's own code and data out of the caches
+of a board, which are far smaller. A fit made anew that leaves these figures behind fails a test."""
 
 ADDING = """\
 ## Adding a board
