@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ddtasnet_edge.benchmarks.estimate import page as page_module
+from ddtasnet_edge.benchmarks.estimate import plot
 from ddtasnet_edge.benchmarks.estimate.answer import (
     COLUMNS,
     ESTIMATED,
@@ -165,6 +167,31 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "devices.png"
     plot_answer(answer([board(), replace(board(), name="twin")], COSTS), path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bundles_of_the_run_are_seen_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come first, and some recipes take the very same time."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot, "save_figure", lambda figure, _: drawn.append(figure))
+    verdict = found().verdicts[0]
+    own = [replace(verdict, model=model, bundle=f"{model}.edge") for model in ("small", "mine")]
+    presets = [
+        replace(verdict, model=model, target=target, recipe=recipe)
+        for model in ("large", "tiny", "base", "small")
+        for target in ("tflite", "onnx")
+        for recipe in ("float32", "static", "dynamic")
+    ]
+    plot_answer(Answer({"board": "Board"}, (*own, *presets)), Path("answer.png"))
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["tiny", "small", "base", "large", "mine"]
+    points = [container.lines[0] for container in axes.containers]
+    places = [point.get_xdata()[0] for point in points]
+    assert len({round(place, 3) for place in places}) == len(presets) + len(own)
+    assert [round(place) for place in places[:2]] == [1, 4]
+    heaviest_preset = max(points[2:], key=lambda point: (point.get_zorder(), point.get_markersize()))
+    for point in points[:2]:
+        assert point.get_zorder() > heaviest_preset.get_zorder()
+        assert point.get_markersize() > heaviest_preset.get_markersize()
 
 
 def test_the_page_is_what_its_files_make() -> None:
