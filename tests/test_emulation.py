@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -304,7 +305,9 @@ def test_what_runs_on_a_board_ends_with_it(tmp_path: Path) -> None:
         emulated.run("trace_worker", [])
 
 
-SLEEP = 'touch "$(dirname "$0")/started-$$"; exec sleep 600'
+#: Seconds; whoever waits for a sleeper is found out by the time.
+NAP = 120
+SLEEP = f'touch "$(dirname "$0")/started-$$"; exec sleep {NAP}'
 
 
 def sleepers(folder: Path) -> list[int]:
@@ -360,14 +363,15 @@ def test_who_leaves_an_emulated_board_leaves_nothing_running(
 def test_after_an_error_no_bundle_is_held_against_pytorch_any_more(
     bed: Path, tmp_path: Path, tiny: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first fails while the second sleeps, which would take ten minutes."""
+    """The first fails while the second sleeps, and nobody waits until it has slept."""
     fail = 'while ! ls "$(dirname "$0")"/started-*; do sleep 0.1; done; echo no music >&2; exit 2'
     emulated = fake(bed, f'case "$*" in *float32*) {fail};; esac; {SLEEP}')
     monkeypatch.setattr(EmulatedPlace, "jobs", 2)
     bundles = [tiny.bundle("tflite", recipe) for recipe in ("float32", "static_wi8_ai8")]
-    temporary = temporary_folder(tmp_path, monkeypatch)
+    temporary, began = temporary_folder(tmp_path, monkeypatch), time.monotonic()
     with pytest.raises(EdgeError, match="no music"):
         parity_at(emulated, bundles, str(tiny.compiler.source.name), seconds=0.1, quiet=True)
+    assert time.monotonic() - began < NAP
     assert list(bed.glob("started-*"))
     assert sleepers(bed) == []
     assert list(temporary.iterdir()) == []
@@ -467,20 +471,28 @@ with sysroot.locked(cache, print):
 
 def test_a_pip_that_outlives_its_set_up_is_waited_for(tmp_path: Path) -> None:
     pip = tmp_path / "pip"
-    pip.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 2\nmkdir {tmp_path}/.site-late\n")
+    hold = tmp_path / "hold"
+    os.mkfifo(hold)
+    # pip reads from it until it is closed, at the latest with the test.
+    held = hold.open("r+b", buffering=0)
+    pip.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nread line <{hold}\nmkdir {tmp_path}/.site-late\n")
     pip.chmod(0o755)
     with subprocess.Popen([sys.executable, "-c", ORPHANED, str(tmp_path)]) as process:
         for _ in until():
             if (tmp_path / "started").exists():
                 break
         process.kill()
+    waits = "another process is setting up emulated boards; waiting for it"
     said: list[str] = []
-    with sysroot.locked(tmp_path, said.append):
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line == waits:
+            held.close()
+
+    with sysroot.locked(tmp_path, hear):
         assert not (tmp_path / ".site-late").exists()
-    assert said == [
-        "another process is setting up emulated boards; waiting for it",
-        "removing what a killed set-up left (0 MB)",
-    ]
+    assert said == [waits, "removing what a killed set-up left (0 MB)"]
 
 
 def test_what_a_set_up_that_still_runs_has_made_stays(tmp_path: Path) -> None:
