@@ -233,20 +233,28 @@ def test_what_a_system_does_not_show_is_unknown_and_not_ok(tmp_path: Path, subje
     (root / path).unlink()
     found = checks(root)
     assert [name for name, one in found.items() if one.verdict == UNKNOWN] == [subject]
-    assert found[subject].fix.startswith(f"/{Path(path).parts[0]}/")
+    assert found[subject].shown_by.startswith(f"/{Path(path).parts[0]}/")
+    assert found[subject].fix == ""
 
 
 def test_voltage_and_throttling_are_unknown_where_no_firmware_tells(tmp_path: Path) -> None:
     found = checks(make_board(tmp_path, "rpi5", governor="performance", throttled=None))
     assert {name for name, one in found.items() if one.verdict == UNKNOWN} == {"power", "throttling"}
-    assert "vcgencmd get_throttled" in found["power"].fix
+    assert "vcgencmd get_throttled" in found["power"].shown_by
+
+
+def test_what_raspberry_pis_alone_tell_is_not_asked_of_others(tmp_path: Path) -> None:
+    write(tmp_path, "sys/class/dmi/id/sys_vendor", "Some Maker")
+    found = checks(tmp_path)
+    assert found["machine"].found == "Some Maker"
+    assert not {"power", "throttling"} & found.keys()
 
 
 def test_of_a_system_that_shows_nothing_nothing_is_called_ok(tmp_path: Path) -> None:
     found = checks(tmp_path)
     unknown = {name for name, one in found.items() if one.verdict == UNKNOWN}
     assert unknown == {"machine", "governor", "power", "throttling", "temperature", "memory"}
-    assert all(one.fix for name, one in found.items() if name in unknown)
+    assert all(one.shown_by and not one.fix for name, one in found.items() if name in unknown)
 
 
 def test_a_machine_is_called_by_what_is_known_of_it(tmp_path: Path) -> None:
@@ -338,7 +346,7 @@ def test_what_is_unknown_stands_beside_the_verdict_and_does_not_change_it(
     works: str, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unknown = tuple(
-        Finding(*one) for one in [("governor", UNKNOWN, "no", "/sys/file"), ("power", UNKNOWN, "no", "a way")]
+        Finding(name, UNKNOWN, "no", shown_by=way) for name, way in [("governor", "/sys/file"), ("power", "a way")]
     )
     report = DoctorReport(describe_machine(tmp_path), (Finding("onnxruntime", works, "1.0"),), unknown)
     assert report.healthy == (works == OK)

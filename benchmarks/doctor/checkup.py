@@ -8,8 +8,8 @@ from pathlib import Path
 from ddtasnet_edge.benchmarks.doctor.finding import FAILURE, OK, UNKNOWN, WARNING, Finding
 from ddtasnet_edge.benchmarks.doctor.packages import System
 from ddtasnet_edge.benchmarks.doctor.probe import REALTIME
+from ddtasnet_edge.benchmarks.machine import PI_MODELS, Machine
 from ddtasnet_edge.benchmarks.machine import UNKNOWN as NOT_TOLD
-from ddtasnet_edge.benchmarks.machine import Machine
 from ddtasnet_edge.benchmarks.process import run_module
 from ddtasnet_edge.benchmarks.realtime import RealTime, check_support
 from ddtasnet_edge.benchmarks.system_files import CPUFREQ, memory_bytes
@@ -35,14 +35,12 @@ HEAT_SHOWN_BY = "/sys/class/thermal/thermal_zone*/temp of the processor"
 def examine_machine(machine: Machine, system: System, root: Path) -> list[Finding]:
     """All checks; what this system does not show is unknown, which says nothing against it and nothing for it."""
     governor = None if machine.governor == NOT_TOLD else machine.governor
-    voltage, throttling = "no under-voltage since the machine started", "none since the machine started"
-    flags, heat = machine.throttled, machine.temperature
+    heat = machine.temperature
     return [
         _examine_name(machine),
         _examine_userland(system),
         _judge("governor", machine, governor_trouble, governor, GOVERNOR_SHOWN_BY),
-        _judge("power", machine, power_trouble, None if flags is None else voltage, FLAGS_SHOWN_BY),
-        _judge("throttling", machine, throttling_trouble, None if flags is None else throttling, FLAGS_SHOWN_BY),
+        *_examine_flags(machine),
         _judge("temperature", machine, heat_trouble, None if heat is None else f"{heat:.0f} °C", HEAT_SHOWN_BY),
         _examine_memory(machine, root),
         *_examine_realtime(),
@@ -56,12 +54,16 @@ def _judge(
     trouble = check(machine)
     if trouble is not None:
         return Finding(subject, WARNING, trouble.what, trouble.fix)
-    return Finding(subject, UNKNOWN, NOT_SHOWN, shown_by) if fine is None else Finding(subject, OK, fine)
+    return _unknown(subject, shown_by) if fine is None else Finding(subject, OK, fine)
+
+
+def _unknown(subject: str, shown_by: str) -> Finding:
+    return Finding(subject, UNKNOWN, NOT_SHOWN, shown_by=shown_by)
 
 
 def _examine_name(machine: Machine) -> Finding:
     if machine.name == NOT_TOLD and machine.cpu == NOT_TOLD:
-        return Finding("machine", UNKNOWN, NOT_SHOWN, "/proc/device-tree/model, /proc/cpuinfo")
+        return _unknown("machine", "/proc/device-tree/model, /proc/cpuinfo")
     return Finding("machine", OK, ", ".join(fact for fact in (machine.board, machine.cpu) if fact != NOT_TOLD))
 
 
@@ -72,10 +74,22 @@ def _examine_userland(system: System) -> Finding:
     return Finding("system", OK, f"{system.machine}, {system.bits} bits, Python {'.'.join(map(str, system.python))}")
 
 
+def _examine_flags(machine: Machine) -> list[Finding]:
+    """What the firmware of a Raspberry Pi tells; left out of what is known to be another machine, as none of it can."""
+    flags = machine.throttled
+    if flags is None and machine.name != NOT_TOLD and not machine.name.startswith(PI_MODELS["rpi"]):
+        return []
+    voltage, throttling = "no under-voltage since the machine started", "none since the machine started"
+    return [
+        _judge("power", machine, power_trouble, None if flags is None else voltage, FLAGS_SHOWN_BY),
+        _judge("throttling", machine, throttling_trouble, None if flags is None else throttling, FLAGS_SHOWN_BY),
+    ]
+
+
 def _examine_memory(machine: Machine, root: Path) -> Finding:
     total, free = machine.memory_bytes, memory_bytes(root, "MemAvailable")
     if total is None or free is None:
-        return Finding("memory", UNKNOWN, NOT_SHOWN, "/proc/meminfo")
+        return _unknown("memory", "/proc/meminfo")
     found = f"{free / 1e6:.0f} MB free of {total / 1e6:.0f}"
     if free >= NEEDED_BYTES:
         return Finding("memory", OK, found)

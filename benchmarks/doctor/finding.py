@@ -12,10 +12,11 @@ OK, WARNING, FAILURE, UNKNOWN = "ok", "warning", "failure", "unknown"
 class Finding:
     """subject: what was looked at; verdict: OK, WARNING, FAILURE or UNKNOWN; found: in words.
 
-    fix: what to do, '' if nothing; of what is unknown, what would show it.
+    fix: what to do, '' if nothing; shown_by: what would show it, of what is unknown.
     """
 
     subject: str
     verdict: str
     found: str
     fix: str = ""
+    shown_by: str = ""

@@ -53,11 +53,11 @@ class DoctorReport:
 
     def fixes(self) -> list[str]:
         """What to do, a line each, to be copied."""
-        return [f"{one.subject}: {one.fix}" for one in self.findings if one.fix and one.verdict != UNKNOWN]
+        return [f"{one.subject}: {one.fix}" for one in self.findings if one.fix]
 
     def hints(self) -> list[str]:
         """What would show what is unknown, a line each."""
-        return [f"{one.subject}: {one.fix}" for one in self.findings if one.verdict == UNKNOWN]
+        return [f"{one.subject}: {one.shown_by}" for one in self.findings if one.shown_by]
 
     def verdict(self) -> str:
         """Whether this is fit to run bundles, in a line; what is unknown stands beside it and changes nothing."""
