@@ -426,6 +426,19 @@ def test_two_processes_set_up_one_after_the_other(tmp_path: Path) -> None:
     assert not other.is_alive()
 
 
+def test_a_cache_that_cannot_be_written_names_the_variable_that_moves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cache = sysroot.cache_folder()
+    with (
+        pytest.raises(EdgeError, match=rf"cannot write {cache}: Not a directory; set XDG_CACHE_HOME to a folder"),
+        sysroot.locked(cache, print),
+    ):
+        pass
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

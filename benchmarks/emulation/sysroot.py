@@ -18,12 +18,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ddtasnet_edge import files
 from ddtasnet_edge.benchmarks.emulation.boards import Board, write_identity
 from ddtasnet_edge.benchmarks.emulation.debian import PYTHON, ROOTS, SUITE, install
 from ddtasnet_edge.dependencies import installed_versions
-from ddtasnet_edge.errors import DeviceError
+from ddtasnet_edge.errors import DeviceError, EdgeError
 
 #: Of these the aarch64 build of the version on this machine is taken: the same release is compared with itself.
 SAME_VERSION = ("ai-edge-litert", "onnxruntime", "openvino")
@@ -47,8 +48,7 @@ def locked(cache: Path, hear: Hear) -> Iterator[None]:
     """
     import fcntl  # not everywhere; qemu is not either
 
-    files.make_folder(cache)
-    with (cache / "lock").open("w") as lock:
+    with _open_lock(cache) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -57,6 +57,16 @@ def locked(cache: Path, hear: Hear) -> Iterator[None]:
         os.set_inheritable(lock.fileno(), True)
         _remove_leftovers(cache, hear)
         yield
+
+
+def _open_lock(cache: Path) -> TextIO:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return (cache / "lock").open("w")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        cure = "set XDG_CACHE_HOME to a folder that can be written to"
+        raise EdgeError(f"cannot write {cache}: {reason}; {cure}") from error
 
 
 def _remove_leftovers(cache: Path, hear: Hear) -> None:
