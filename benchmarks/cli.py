@@ -173,10 +173,11 @@ def _misplaced(names: list[str], mode: str | None) -> str:
     said = f"{f'--{mode}' if mode else 'timing bundles here'} has no use for {', '.join(map(_option, names))}"
     takers = [other for other, understood in UNDERSTOOD.items() if other is not None and understood.issuperset(names)]
     if mode is not None or not takers:
-        return f"{said}; leave that out"
+        return f"{said}; leave {'that' if len(names) == 1 else 'them'} out"
     *others, last = ("--host user@pi" if taker == "host" else f"--{taker}" for taker in takers)
     needed = f"{', '.join(others)} or {last}" if others else last
-    return f"{said}, which needs {needed}; add that, or leave it out"
+    which, it = ("which needs", "it") if len(names) == 1 else ("which need", "them")
+    return f"{said}, {which} {needed}; add that, or leave {it} out"
 
 
 def _option(name: str) -> str:

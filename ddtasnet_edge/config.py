@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from string import digits
 from typing import Any, ClassVar
 
 from ddtasnet_edge.errors import ConfigError
@@ -18,8 +19,9 @@ PHASES = ("rotate", "scale")
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The ending of an error message for a name that is not among `known`."""
-    close = get_close_matches(name, known, n=1)
+    """The ending of an error message for a name that is not among `known`. Who gives a number means one with one."""
+    numbered = [each for each in known if set(each) & set(digits)] if set(name) & set(digits) else []
+    close = get_close_matches(name, numbered, n=1) or get_close_matches(name, known, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"expected one of {', '.join(known)}{hint}"
 
