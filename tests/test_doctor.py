@@ -250,6 +250,14 @@ def test_what_raspberry_pis_alone_tell_is_not_asked_of_others(tmp_path: Path) ->
     assert not {"power", "throttling"} & found.keys()
 
 
+@pytest.mark.parametrize(("processor", "asked"), [("x86_64", False), ("aarch64", True), ("armv7l", True)])
+def test_a_machine_without_a_name_may_be_a_raspberry_pi_by_its_processor(
+    processor: str, asked: bool, tmp_path: Path
+) -> None:
+    found = checks(tmp_path, replace(BOARD, machine=processor))
+    assert ({"power", "throttling"} <= found.keys()) == asked
+
+
 def test_of_a_system_that_shows_nothing_nothing_is_called_ok(tmp_path: Path) -> None:
     found = checks(tmp_path)
     unknown = {name for name, one in found.items() if one.verdict == UNKNOWN}

@@ -40,7 +40,7 @@ def examine_machine(machine: Machine, system: System, root: Path) -> list[Findin
         _examine_name(machine),
         _examine_userland(system),
         _judge("governor", machine, governor_trouble, governor, GOVERNOR_SHOWN_BY),
-        *_examine_flags(machine),
+        *_examine_flags(machine, system),
         _judge("temperature", machine, heat_trouble, None if heat is None else f"{heat:.0f} °C", HEAT_SHOWN_BY),
         _examine_memory(machine, root),
         *_examine_realtime(),
@@ -74,16 +74,23 @@ def _examine_userland(system: System) -> Finding:
     return Finding("system", OK, f"{system.machine}, {system.bits} bits, Python {'.'.join(map(str, system.python))}")
 
 
-def _examine_flags(machine: Machine) -> list[Finding]:
-    """What the firmware of a Raspberry Pi tells; left out of what is known to be another machine, as none of it can."""
+def _examine_flags(machine: Machine, system: System) -> list[Finding]:
+    """What the firmware of a Raspberry Pi tells; left out of what is known to be another machine, which cannot."""
     flags = machine.throttled
-    if flags is None and machine.name != NOT_TOLD and not machine.name.startswith(PI_MODELS["rpi"]):
+    if flags is None and not _may_be_a_pi(machine, system):
         return []
     voltage, throttling = "no under-voltage since the machine started", "none since the machine started"
     return [
         _judge("power", machine, power_trouble, None if flags is None else voltage, FLAGS_SHOWN_BY),
         _judge("throttling", machine, throttling_trouble, None if flags is None else throttling, FLAGS_SHOWN_BY),
     ]
+
+
+def _may_be_a_pi(machine: Machine, system: System) -> bool:
+    """A container may hide the name of the board, not the kind of the processor."""
+    if machine.name == NOT_TOLD:
+        return system.machine.startswith(("aarch64", "arm"))
+    return machine.name.startswith(PI_MODELS["rpi"])
 
 
 def _examine_memory(machine: Machine, root: Path) -> Finding:
