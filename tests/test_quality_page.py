@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,13 @@ def test_a_report_without_the_drift_that_a_section_shows_is_refused(
     for name in ("streams", "drift", "changes"):
         assert main([f"--{name}", str(tmp_path / "plain.json"), "--out", str(tmp_path / "PAGE.md")]) == 2
         assert f"give what {SECTIONS[name].origin} --json wrote" in capsys.readouterr().err
+
+
+def test_the_page_in_the_docs_is_what_its_files_make(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    text = (docs / "QUALITY.md").read_text()
+    command = shlex.split(text.split("```sh\n")[1].split("```")[0].replace("\\\n", ""))
+    options = [str(docs / "quality" / word) if word.endswith(".json") else word for word in command[3:-1]]
+    assert main([*options, str(tmp_path / "QUALITY.md")]) == 0
+    assert (tmp_path / "QUALITY.md").read_text() == text
+    assert {path.name for path in (docs / "quality").iterdir()} <= {Path(word).name for word in options}
