@@ -132,6 +132,24 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(music: Music, tmp_path: Pat
         assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGHUP, signal.SIGHUP]])
+def test_a_run_whose_terminal_is_closed_is_saved_too(
+    music: Music, tmp_path: Path, signals: list[signal.Signals]
+) -> None:
+    def close(position: Position, _: float) -> None:
+        if position.step == 2:
+            for number in signals:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGHUP)
+    run = make(music, tmp_path / "closed")
+    with pytest.raises(KeyboardInterrupt):
+        run.run(close)
+    assert run.saved == 2
+    assert (tmp_path / "closed" / SNAPSHOT).is_file()
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
 def test_the_same_settings_give_the_same_run_and_another_seed_another(music: Music, tmp_path: Path) -> None:
     settings = [SETTINGS, SETTINGS, dataclasses.replace(SETTINGS, seed=1)]
     one, same, other = (

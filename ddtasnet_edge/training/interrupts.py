@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# Not every system has it.
+HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+
 
 @contextmanager
 def noted_interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM are noted, so that the step in work is finished; a second one interrupts at once.
+    """Ctrl-C, SIGTERM and the closing of the terminal are noted, so that the step in work is finished.
 
-    Yields the function that says whether one came.
+    A second one interrupts at once. Yields the function that says whether one came.
     """
     asked = False
 
@@ -21,8 +24,15 @@ def noted_interrupts() -> Iterator[Callable[[], bool]]:
         if asked:
             signal.default_int_handler(number, frame)
         asked = True
+        if number == HANG_UP:
+            # The shell tells of it and then the system does: that is no second wish.
+            signal.signal(number, signal.SIG_IGN)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Under nohup it is ignored, and stays so.
+    if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+        numbers.append(HANG_UP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: asked
     finally:
