@@ -21,9 +21,6 @@ TRAINING := tests/test_training.py tests/test_training_music.py tests/test_train
 # So do boards behind ssh: their tests take terminals, fork and are interrupted, which such a process did not survive.
 OVER_SSH := $(wildcard tests/test_remote_*.py)
 
-# A process for each core, which takes whole files: their fixtures are made once. Every one loads all runtimes, some GB.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
-
 .PHONY: demo test
 .DELETE_ON_ERROR:
 
@@ -42,9 +39,9 @@ test: $(VENV)/.installed $(OLD_VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	DDTASNET_TFLITE_RUNTIME_PYTHON="$$(ls $(OLD_PYTHON) 2>/dev/null)" $(BIN)/pytest $(PARALLEL) \
+	DDTASNET_TFLITE_RUNTIME_PYTHON="$$(ls $(OLD_PYTHON) 2>/dev/null)" $(BIN)/pytest \
 		$(TRAINING:%=--ignore=%) $(OVER_SSH:%=--ignore=%)
-	$(BIN)/pytest $(PARALLEL) $(TRAINING)
+	$(BIN)/pytest $(TRAINING)
 	$(BIN)/pytest $(OVER_SSH)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
