@@ -18,8 +18,9 @@ FIND_SONG := import importlib.util as u, pathlib; \
 
 # Training runs in a process of its own: after all converters and runtimes in one, its threads crashed.
 TRAINING := tests/test_training.py tests/test_training_music.py tests/test_training_qat.py tests/test_cli_train.py
-# So do boards behind ssh: their tests take terminals, fork and are interrupted, which such a process did not survive.
-OVER_SSH := $(wildcard tests/test_remote_*.py)
+# So do boards behind ssh and the ends of commands: their tests take terminals, fork and are interrupted, which such a
+# process did not survive.
+INTERRUPTED := $(wildcard tests/test_remote_*.py) tests/test_console.py
 
 .PHONY: demo test
 .DELETE_ON_ERROR:
@@ -40,9 +41,9 @@ test: $(VENV)/.installed $(OLD_VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	DDTASNET_TFLITE_RUNTIME_PYTHON="$$(ls $(OLD_PYTHON) 2>/dev/null)" $(BIN)/pytest \
-		$(TRAINING:%=--ignore=%) $(OVER_SSH:%=--ignore=%)
+		$(TRAINING:%=--ignore=%) $(INTERRUPTED:%=--ignore=%)
 	$(BIN)/pytest $(TRAINING)
-	$(BIN)/pytest $(OVER_SSH)
+	$(BIN)/pytest $(INTERRUPTED)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
