@@ -18,9 +18,9 @@ FIND_SONG := import importlib.util as u, pathlib; \
 
 # Training runs in a process of its own: after all converters and runtimes in one, its threads crashed.
 TRAINING := tests/test_training.py tests/test_training_music.py tests/test_training_qat.py tests/test_cli_train.py
-# So do boards behind ssh and the ends of commands: their tests take terminals, fork and are interrupted, which such a
-# process did not survive.
-INTERRUPTED := $(wildcard tests/test_remote_*.py) tests/test_console.py
+# So do boards behind ssh and under emulation, and the ends of commands: their tests take terminals, fork and are
+# interrupted, which such a process did not survive.
+INTERRUPTED := $(wildcard tests/test_remote_*.py) tests/test_emulation.py tests/test_console.py
 
 .PHONY: demo test
 .DELETE_ON_ERROR:
